@@ -1,0 +1,3 @@
+module coditect.ai/platform/app
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module coditect.ai/platform/stacks
+
+go 1.26.0
