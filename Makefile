@@ -1,0 +1,111 @@
+# Every target that people and scripts use. `make` alone explains them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+ROOT    := $(CURDIR)
+BIN     := $(ROOT)/.bin
+MODULES := stacks app infra
+
+# Each module is built by its own go.mod, as Pulumi's Go host does, and always
+# with the same flags: a mixed build cache would compile the providers' SDKs twice.
+export GOWORK  := off
+export GOFLAGS := -trimpath -buildvcs=false
+export PATH    := $(BIN):$(PATH)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+ENV     ?= dev
+
+PULUMI_VERSION := v3.259.0
+build_command  := $(ROOT)/infra/tools/build.sh
+
+.PHONY: help up down run status build test test-short test-fdb e2e fuzz lint bench generate verify \
+	preview rollout recover drill image tools pulumi clean
+
+help: ## explain the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+## ---- the environment on this machine
+
+up: build pulumi ## bring the local environment up (the real program, no cloud), or heal it
+	@coditect up --env local
+
+down: build pulumi ## take it away again; KEEP_DATA=1 keeps its data for the next `make up`
+	@coditect down --env local $(if $(filter-out 0,$(KEEP_DATA)),--keep-data)
+
+status: build ## show what of it runs: pods, split, addresses
+	@coditect status --env local
+
+run: $(BIN)/.api ## run the service alone on 127.0.0.1:8080, data in ./.data/run
+	@mkdir -p .data/run
+	@coditect-api keygen --if-missing .data/run/jwt-secret
+	@CODITECT_STORE_DIR=.data/run/store CODITECT_JWT_SECRET_FILE=.data/run/jwt-secret exec coditect-api serve
+
+## ---- building
+
+build: $(BIN)/.api $(BIN)/.coditect ## build the service and the operator's command into .bin
+
+# The go command knows better than make what is out of date.
+.PHONY: $(BIN)/.api $(BIN)/.coditect
+$(BIN)/.api:
+	@$(build_command) coditect-api app ./cmd/coditect-api $(BIN)/coditect-api \
+		-ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)"
+$(BIN)/.coditect:
+	@$(build_command) coditect infra ./cmd/coditect $(BIN)/coditect
+
+pulumi: ## build the pinned Pulumi command line into .bin, where none is on PATH
+	@command -v pulumi >/dev/null || $(build_command) pulumi infra/tools/pulumi \
+		github.com/pulumi/pulumi/pkg/v3/cmd/pulumi $(BIN)/pulumi \
+		-ldflags "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$(PULUMI_VERSION)"
+
+tools: ## build the pinned linters into .bin
+	@[ $(BIN)/golangci-lint -nt infra/tools/lint/go.mod ] || $(build_command) golangci-lint infra/tools/lint \
+		github.com/golangci/golangci-lint/v2/cmd/golangci-lint $(BIN)/golangci-lint
+
+clean: ## remove what was built (not the data below .data)
+	rm -rf $(BIN)
+
+## ---- proving
+
+test: build pulumi ## run every test, the whole environment through the real Pulumi engine included
+	@infra/tools/test.sh
+
+test-short: ## run the tests that need neither Pulumi nor minutes
+	@SHORT=1 infra/tools/test.sh
+
+lint: tools ## hold the code to .golangci.yml, the layer rules included
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && golangci-lint run --config $(ROOT)/.golangci.yml ./...) || exit 1; done
+
+fuzz: ## run every fuzz target for FUZZTIME (60s) each
+	@infra/tools/fuzz.sh $(or $(FUZZTIME),60s)
+
+bench: build ## run the benchmarks that hold the service to its ratios; fails where one is missed
+	@infra/tools/bench.sh
+
+generate: ## renew what is generated: golden plans, documentation tables
+	@infra/tools/generate.sh
+
+verify: generate lint ## what is generated is current, and lint is clean
+	@git diff --exit-code --stat || { echo "generated files differ: commit what 'make generate' wrote" >&2; exit 1; }
+
+## ---- what later work brings; each says so and exits 2
+
+define later
+	@echo "make $@: $(1) is not part of this version yet." >&2; exit 2
+endef
+
+test-fdb: ## run the suites against the FoundationDB cluster that FDB_CLUSTER_FILE names (not yet)
+	$(call later,the FoundationDB engine)
+e2e: ## apply every environment to a real Kubernetes API server (not yet)
+	$(call later,the proof against a real Kubernetes API server)
+preview: ## show the plan of ENV=dev|staging|prod without credentials (not yet)
+	$(call later,the preview without credentials)
+rollout: ## rehearse a release in stages; BAD=errors|slow|crash shows the rollback (not yet)
+	$(call later,the staged rollout)
+recover: ## rebuild an environment from a backup (not yet)
+	$(call later,the recovery of a lost environment)
+drill: ## rehearse a recovery and measure it (not yet)
+	$(call later,the recovery drill)
+image: ## build the service's OCI image without Docker (not yet)
+	$(call later,the image)
