@@ -1,0 +1,46 @@
+// Package config owns the service's settings: one table says each setting's
+// name, type, default and meaning, and drives parsing, the faults that are
+// reported together at start, and the documentation of `coditect-api config`.
+//
+// Settings come from the environment alone. None of them is a secret: keys are
+// read from files whose names are settings, so that what is in force can be
+// printed and logged as it is.
+//
+// It imports the contract and nothing else of the project.
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is what is in force: every value is valid once Load returned no fault.
+type Config struct {
+	Listen         string
+	InternalListen string // "" when the internal listener is off
+	Slot           string
+	LogLevel       slog.Level
+
+	StoreEngine string
+	StoreDir    string
+	ClusterFile string
+
+	JWTSecretFile string
+	Issuer        string
+	Audience      string
+	AccessTTL     time.Duration
+	RefreshTTL    time.Duration
+	RefreshGrace  time.Duration
+
+	PasswordHashSlots     int
+	PasswordHashMemoryKiB int
+	PasswordHashTime      int
+	PasswordHashWait      time.Duration
+
+	RequestTimeout time.Duration
+	DrainPause     time.Duration
+	ShutdownGrace  time.Duration
+
+	CORSOrigins    []string
+	TrustedProxies int
+}

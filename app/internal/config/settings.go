@@ -1,0 +1,211 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"coditect.ai/platform/app/contract"
+)
+
+// prefix is that of every variable of the service's own: one that has it and
+// is not in the table is a fault, so that a misspelt name is never ignored.
+const prefix = "CODITECT_"
+
+// Names of the settings that a deployment leaves alone; the others are in the contract.
+const (
+	envLogLevel       = prefix + "LOG_LEVEL"
+	envIssuer         = prefix + "TOKEN_ISSUER"
+	envAudience       = prefix + "TOKEN_AUDIENCE"
+	envAccessTTL      = prefix + "ACCESS_TOKEN_TTL"
+	envRefreshTTL     = prefix + "REFRESH_TOKEN_TTL"
+	envRefreshGrace   = prefix + "REFRESH_GRACE"
+	envHashMemory     = prefix + "PASSWORD_HASH_MEMORY_KIB"
+	envHashTime       = prefix + "PASSWORD_HASH_PASSES"
+	envHashWait       = prefix + "PASSWORD_HASH_WAIT"
+	envRequestTimeout = prefix + "REQUEST_TIMEOUT"
+	envCORSOrigins    = prefix + "CORS_ORIGINS"
+	envTrustedProxies = prefix + "TRUSTED_PROXIES"
+)
+
+// off is the value that turns an optional listener off.
+const off = "off"
+
+// Setting is one row of the table.
+type Setting struct {
+	Name    string
+	Type    string
+	Default string
+	Doc     string
+	set     func(c *Config, value string) error
+}
+
+// Settings returns the table in the order of its documentation.
+func Settings() []Setting {
+	return []Setting{
+		{contract.EnvListen, "host:port", "127.0.0.1:8080", "Address of the API. Port 0 takes a free one.",
+			address(func(c *Config) *string { return &c.Listen }, false)},
+		{contract.EnvInternalListen, "host:port or off", "127.0.0.1:9090", "Address of metrics, profiles and build information. Never route it.",
+			address(func(c *Config) *string { return &c.InternalListen }, true)},
+		{contract.EnvSlot, "blue, green or empty", "", "Release slot that the process serves in: a label of logs and metrics.",
+			oneOf(func(c *Config) *string { return &c.Slot }, "", "blue", "green")},
+		{envLogLevel, "debug, info, warn or error", "info", "Least severity that is logged. The probes' requests are logged at debug.", logLevel},
+
+		{contract.EnvStoreEngine, contract.EngineEmbedded + " or " + contract.EngineFoundationDB, contract.EngineEmbedded, "Engine that keeps the data. `coditect-api version` tells which ones the binary has.",
+			oneOf(func(c *Config) *string { return &c.StoreEngine }, contract.EngineEmbedded, contract.EngineFoundationDB)},
+		{contract.EnvStoreDir, "path", ".data/store", "Directory of the embedded engine. Several processes of one machine may share it.",
+			nonEmpty(func(c *Config) *string { return &c.StoreDir })},
+		{contract.EnvClusterFile, "path", "", "FoundationDB's cluster file, for the engine foundationdb.",
+			text(func(c *Config) *string { return &c.ClusterFile })},
+
+		{contract.EnvJWTSecretFile, "path", ".data/jwt-secret", "File with one base64 key a line, each at least 32 bytes: the first signs access tokens, every one verifies them. `coditect-api keygen` makes it.",
+			nonEmpty(func(c *Config) *string { return &c.JWTSecretFile })},
+		{envIssuer, "text", contract.ServiceName, "Issuer (iss) of access tokens.",
+			nonEmpty(func(c *Config) *string { return &c.Issuer })},
+		{envAudience, "text", "coditect-v5", "Audience (aud) of access tokens.",
+			nonEmpty(func(c *Config) *string { return &c.Audience })},
+		{envAccessTTL, "duration", "15m", "Life of an access token: 1s to 24h.",
+			duration(func(c *Config) *time.Duration { return &c.AccessTTL }, time.Second, 24*time.Hour)},
+		{envRefreshTTL, "duration", "720h", "Life of an unused refresh token: 1m to 8760h. Each use starts it anew.",
+			duration(func(c *Config) *time.Duration { return &c.RefreshTTL }, time.Minute, 8760*time.Hour)},
+		{envRefreshGrace, "duration", "10s", "Time in which a second use of one refresh token counts as a race, not as theft: 0s to 5m.",
+			duration(func(c *Config) *time.Duration { return &c.RefreshGrace }, 0, 5*time.Minute)},
+
+		{contract.EnvPasswordHashSlots, "1 to 64 or auto", "auto", "Passwords hashed at the same time. auto: as many as the cores and the memory limit allow.",
+			hashSlots},
+		{envHashMemory, "number", "19456", "Memory of one Argon2id hash in KiB: 8192 to 1048576. Raising it rehashes at the next login.",
+			number(func(c *Config) *int { return &c.PasswordHashMemoryKiB }, 8192, 1<<20)},
+		{envHashTime, "number", "2", "Passes of one Argon2id hash: 1 to 16. Raising it rehashes at the next login.",
+			number(func(c *Config) *int { return &c.PasswordHashTime }, 1, 16)},
+		{envHashWait, "duration", "3s", "Longest wait for a slot before the answer is 503 busy: 0s to 30s.",
+			duration(func(c *Config) *time.Duration { return &c.PasswordHashWait }, 0, 30*time.Second)},
+
+		{envRequestTimeout, "duration", "10s", "Longest time that one request may work: 100ms to 5m.",
+			duration(func(c *Config) *time.Duration { return &c.RequestTimeout }, 100*time.Millisecond, 5*time.Minute)},
+		{contract.EnvDrainPause, "duration", contract.DrainPause.String(), "After SIGTERM: time to go on serving, not ready, while the load balancer turns away: 0s to 5m.",
+			duration(func(c *Config) *time.Duration { return &c.DrainPause }, 0, 5*time.Minute)},
+		{contract.EnvShutdownGrace, "duration", contract.ShutdownGrace.String(), "After that pause: time for requests under way to finish: 0s to 10m.",
+			duration(func(c *Config) *time.Duration { return &c.ShutdownGrace }, 0, 10*time.Minute)},
+
+		{envCORSOrigins, "origins, comma-separated, or *", "", "Origins whose pages may call the API. Empty: none.", corsOrigins},
+		{envTrustedProxies, "number", "0", "Proxies in front whose X-Forwarded-For entries count, 0 to 16. 0: the header is ignored.",
+			number(func(c *Config) *int { return &c.TrustedProxies }, 0, 16)},
+	}
+}
+
+func text(at func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*at(c) = v
+		return nil
+	}
+}
+
+func nonEmpty(at func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		if strings.TrimSpace(v) == "" {
+			return errors.New("must not be empty")
+		}
+		*at(c) = v
+		return nil
+	}
+}
+
+func oneOf(at func(*Config) *string, allowed ...string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		if !slices.Contains(allowed, v) {
+			return fmt.Errorf("must be one of %q", allowed)
+		}
+		*at(c) = v
+		return nil
+	}
+}
+
+func address(at func(*Config) *string, optional bool) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		if optional && v == off {
+			*at(c) = ""
+			return nil
+		}
+		_, port, err := net.SplitHostPort(v)
+		if err != nil {
+			return errors.New(`must be "host:port", such as 127.0.0.1:8080`)
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			return errors.New("the port must be 0 to 65535")
+		}
+		*at(c) = v
+		return nil
+	}
+}
+
+func number(at func(*Config) *int, least, most int) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < least || n > most {
+			return fmt.Errorf("must be a whole number from %d to %d", least, most)
+		}
+		*at(c) = n
+		return nil
+	}
+}
+
+func duration(at func(*Config) *time.Duration, least, most time.Duration) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < least || d > most {
+			return fmt.Errorf("must be a duration from %v to %v, such as 1m30s", least, most)
+		}
+		*at(c) = d
+		return nil
+	}
+}
+
+func hashSlots(c *Config, v string) error {
+	if v == "auto" {
+		c.PasswordHashSlots = autoHashSlots(runtime.GOMAXPROCS(0), memoryLimit())
+		return nil
+	}
+	return number(func(c *Config) *int { return &c.PasswordHashSlots }, 1, 64)(c, v)
+}
+
+func logLevel(c *Config, v string) error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, v) {
+		return errors.New("must be debug, info, warn or error")
+	}
+	return c.LogLevel.UnmarshalText([]byte(v))
+}
+
+func corsOrigins(c *Config, v string) error {
+	if v == "" {
+		return nil
+	}
+	var origins []string
+	for o := range strings.SplitSeq(v, ",") {
+		o = strings.TrimSpace(o)
+		u, err := url.Parse(o)
+		if o != "*" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != o) {
+			return fmt.Errorf(`%q is not an origin such as https://coditect.ai: scheme and host in lower case, no path`, o)
+		}
+		origins = append(origins, o)
+	}
+	c.CORSOrigins = origins
+	return nil
+}
+
+// checkTogether returns the faults that only several settings show together.
+func checkTogether(c Config) []error {
+	var faults []error
+	if c.StoreEngine == contract.EngineFoundationDB && c.ClusterFile == "" {
+		faults = append(faults, fmt.Errorf("%s: the engine %s needs the path of its cluster file", contract.EnvClusterFile, contract.EngineFoundationDB))
+	}
+	if c.AccessTTL > c.RefreshTTL {
+		faults = append(faults, fmt.Errorf("%s: an access token (%v) must not outlive the refresh token (%s=%v)", envAccessTTL, c.AccessTTL, envRefreshTTL, c.RefreshTTL))
+	}
+	return faults
+}
