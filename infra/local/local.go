@@ -1,0 +1,144 @@
+// Package local owns the environment `local`: the same Pulumi program, run by
+// the same engine as every other environment, against the simulated cloud of
+// this machine. It prepares what a cloud would already have (a registry with
+// the image, a secret with a value), runs the update, heals what an earlier
+// run left half done, and tells what runs.
+//
+// Everything that it keeps is below .data/local in the repository:
+//
+//	lock      held by the one command that changes the environment
+//	updating  there while an update runs; found by the next one, it means the last was cut off
+//	pulumi/   the engine's workspace, state and log
+//	simcloud/ the simulated cloud: objects, images, volumes, pod logs
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"coditect.ai/platform/infra/simcloud/daemon"
+)
+
+// Name is the environment's name: its stack, its settings file, its folder.
+const Name = "local"
+
+// minFreeDisk is what an update needs at the least for state, image and data, in bytes.
+const minFreeDisk = 256 << 20
+
+// Environment is the local environment of one checkout.
+type Environment struct {
+	root string // the repository
+	dir  string // root/.data/local
+	out  io.Writer
+}
+
+// Problem is a failure that the operator can mend: its text is the whole message, with the next step.
+type Problem struct {
+	Text string
+	Err  error // may be nil
+}
+
+func (p *Problem) Error() string { return p.Text }
+
+// Unwrap gives the cause.
+func (p *Problem) Unwrap() error { return p.Err }
+
+func problem(err error, format string, args ...any) error {
+	return &Problem{Text: fmt.Sprintf(format, args...), Err: err}
+}
+
+// Open finds the checkout that holds start and returns its local environment,
+// which writes progress to out. Nothing is touched yet.
+func Open(start string, out io.Writer) (*Environment, error) {
+	root, err := filepath.Abs(start)
+	if err != nil {
+		return nil, fmt.Errorf("find the working directory: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(root, "Pulumi.yaml")); err == nil {
+			return &Environment{root: root, dir: filepath.Join(root, ".data", Name), out: out}, nil
+		}
+		parent := filepath.Dir(root)
+		if parent == root {
+			return nil, problem(fs.ErrNotExist, "no Pulumi.yaml in %s or above: run this inside the repository.", start)
+		}
+		root = parent
+	}
+}
+
+func (e *Environment) path(parts ...string) string {
+	return filepath.Join(append([]string{e.dir}, parts...)...)
+}
+
+func (e *Environment) say(format string, args ...any) { fmt.Fprintf(e.out, format+"\n", args...) }
+
+// lock makes this process the only one that changes the environment, and
+// returns the function that lets go. The kernel lets go too when it dies.
+func (e *Environment) lock() (func(), error) {
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+		return nil, storage(err, e.dir)
+	}
+	f, err := os.OpenFile(e.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, storage(err, e.dir)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder := make([]byte, 16)
+		n, _ := f.ReadAt(holder, 0)
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, problem(err, "process %s is changing the local environment at this moment: wait until it has ended, then run this again.", holder[:n])
+		}
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(io.NewOffsetWriter(f, 0), "%d", os.Getpid())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// roomFor refuses to start what would fail half way for want of disk.
+func (e *Environment) roomFor(bytes uint64) error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(e.dir, &st); err != nil {
+		return storage(err, e.dir)
+	}
+	if free := st.Bavail * uint64(st.Bsize); free < bytes { //nolint:gosec // a block size is positive
+		return problem(syscall.ENOSPC, "the disk of %s has %d MB left and the environment needs %d MB: free some space, then run this again.", e.dir, free>>20, bytes>>20)
+	}
+	return nil
+}
+
+// storage turns what a disk can answer into what to do about it.
+func storage(err error, path string) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return problem(err, "the disk of %s is full: free some space, then run this again.", path)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return problem(err, "%s cannot be written to: mend its permissions, then run this again.", path)
+	}
+	return fmt.Errorf("write below %s: %w", path, err)
+}
+
+// cloud starts this checkout's simulated cloud, or finds it running.
+func (e *Environment) cloud(ctx context.Context) (*daemon.Client, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this executable: %w", err)
+	}
+	client, err := daemon.Start(ctx, daemon.StartOptions{
+		Dir:        e.path("simcloud"),
+		Executable: executable,
+		Args:       []string{"simcloud", "--dir", e.path("simcloud")},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the simulated cloud: %w", err)
+	}
+	return client, nil
+}

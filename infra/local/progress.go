@@ -1,0 +1,105 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+
+	"coditect.ai/platform/infra/program"
+)
+
+// progress tells what an update does, a line for each resource that changes,
+// and keeps what went wrong for the final message.
+type progress struct {
+	say     func(format string, args ...any)
+	now     func() time.Time
+	begun   map[string]time.Time
+	changes int
+	faults  []string
+	done    chan struct{}
+}
+
+// follow reads the engine's events until the channel is closed.
+func (e *Environment) follow(ch <-chan events.EngineEvent) *progress {
+	p := &progress{say: e.say, now: time.Now, begun: map[string]time.Time{}, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		for event := range ch {
+			p.event(event)
+		}
+	}()
+	return p
+}
+
+// verbs are the operations worth a line, in the words of the person who waits.
+var verbs = map[apitype.OpType]string{
+	apitype.OpCreate: "created", apitype.OpUpdate: "updated", apitype.OpDelete: "deleted",
+	apitype.OpCreateReplacement: "replaced", apitype.OpDeleteReplaced: "deleted the old",
+}
+
+func (p *progress) event(event events.EngineEvent) {
+	switch {
+	case event.ResourcePreEvent != nil:
+		p.begun[event.ResourcePreEvent.Metadata.URN] = p.now()
+	case event.ResOutputsEvent != nil:
+		m := event.ResOutputsEvent.Metadata
+		if verb, ok := verbs[m.Op]; ok && !ownResource(m.Type) {
+			p.changes++
+			p.say("  %-9s %s (%.1f s)", verb, title(m.URN, m.Type), p.now().Sub(p.begun[m.URN]).Seconds())
+		}
+	case event.ResOpFailedEvent != nil:
+		m := event.ResOpFailedEvent.Metadata
+		p.say("  failed    %s", title(m.URN, m.Type))
+	case event.DiagnosticEvent != nil && event.DiagnosticEvent.Severity == "error":
+		if text := strings.TrimSpace(event.DiagnosticEvent.Message); text != "" {
+			p.faults = append(p.faults, text)
+		}
+	}
+}
+
+// ownResource tells the engine's bookkeeping (stack, components, providers) from what a cloud is asked for.
+func ownResource(kind string) bool {
+	return strings.HasPrefix(kind, "pulumi:") || strings.HasPrefix(kind, program.Project+":")
+}
+
+// title shortens a URN to what a person looks for: the kind and the name.
+func title(urn, kind string) string {
+	return kind[strings.LastIndex(kind, ":")+1:] + " " + urn[strings.LastIndex(urn, "::")+2:]
+}
+
+// failure makes one error of a failed update: the person's Ctrl-C, or what the
+// engine's diagnostics said, with the whole output in a file.
+func (e *Environment) failure(ctx context.Context, doing string, p *progress, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	log := e.path("pulumi", "last.log")
+	if writeErr := os.WriteFile(log, []byte(err.Error()), 0o600); writeErr != nil {
+		return storage(errors.Join(writeErr, err), log)
+	}
+	reason := "the engine did not say why"
+	if len(p.faults) > 0 {
+		reason = strings.Join(p.faults, "\n  ")
+	}
+	return problem(err, "%s failed:\n  %s\nMend that and run the same command again; the engine's whole output is in %s.", doing, reason, log)
+}
+
+// explain shortens an engine's error, which carries its whole output, to the lines that say what is wrong.
+func (e *Environment) explain(err error) error {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "error:") {
+			lines = append(lines, strings.TrimPrefix(line, "error: "))
+		}
+	}
+	if len(lines) == 0 {
+		return err
+	}
+	return fmt.Errorf("%s", strings.Join(lines, "; "))
+}
