@@ -1,0 +1,187 @@
+package stacks
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	imageByDigest  = regexp.MustCompile(`^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
+	projectID      = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
+	projectNumber  = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
+	region         = regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]+$`)
+	label          = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	hostName       = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
+	serverVersion  = regexp.MustCompile(`^7\.(1|3)\.[0-9]{1,3}$`)
+	reservedPrefix = []string{"kube-", "gke-"}
+)
+
+// check adds the faults of values that are readable. Where some were not,
+// rules between settings are left out.
+func check(s *Settings, r *Refusal, unreadable bool) {
+	checkCloud(s, r)
+	checkNames(s, r)
+	checkImages(s, r)
+	if unreadable {
+		return
+	}
+	checkDatabase(s, r)
+	checkService(s, r)
+	checkRoom(s, r)
+	checkSplit(s, r)
+}
+
+func checkCloud(s *Settings, r *Refusal) {
+	if !s.Environment.Cloud() {
+		return
+	}
+	required := func(key, value, what string) bool {
+		if value == "" {
+			r.add(key, "is not set: %s needs %s", s.Environment, what)
+		}
+		return value != ""
+	}
+	if required("project", s.Cloud.ProjectID, "the Google Cloud project to build in") && !projectID.MatchString(s.Cloud.ProjectID) {
+		r.add("project", "is %q: must be a project's ID, 6 to 30 lower-case letters, digits and hyphens", s.Cloud.ProjectID)
+	}
+	if required("projectNumber", s.Cloud.ProjectNumber, "the project's number (gcloud projects describe PROJECT)") &&
+		!projectNumber.MatchString(s.Cloud.ProjectNumber) {
+		r.add("projectNumber", "is %q: must be digits alone", s.Cloud.ProjectNumber)
+	}
+	required("kubernetesContext", s.Cloud.KubernetesContext, "the kubeconfig context of its cluster (gcloud container clusters get-credentials)")
+	if required("gatewayHost", s.Gateway.Host, "a host name that certificate and routes are for") && !hostName.MatchString(s.Gateway.Host) {
+		r.add("gatewayHost", "is %q: must be a full domain name in lower case", s.Gateway.Host)
+	}
+}
+
+func checkNames(s *Settings, r *Refusal) {
+	for _, name := range []struct{ key, value string }{
+		{"namespace", s.Cloud.Namespace},
+		{"registryRepository", s.Registry.Repository},
+		{"databaseStorageClass", s.Database.StorageClass},
+		{"gatewayAddressName", s.Gateway.AddressName},
+		{"gatewayCertificateMap", s.Gateway.CertificateMap},
+	} {
+		if !label.MatchString(name.value) {
+			r.add(name.key, "is %q: must be 1 to 63 lower-case letters, digits and hyphens, a letter first", name.value)
+		}
+	}
+	for _, prefix := range append(reservedPrefix, "default") {
+		if strings.HasPrefix(s.Cloud.Namespace, prefix) {
+			r.add("namespace", "is %q: names that begin with %q belong to the cluster", s.Cloud.Namespace, prefix)
+		}
+	}
+	if !region.MatchString(s.Cloud.Region) {
+		r.add("region", "is %q: must be a region, like us-central1", s.Cloud.Region)
+	}
+	if !serverVersion.MatchString(s.Database.Version) {
+		r.add("databaseVersion", "is %q: must be a release of 7.3 or 7.1, like 7.3.79", s.Database.Version)
+	}
+}
+
+func checkImages(s *Settings, r *Refusal) {
+	for key, image := range map[string]string{"serviceImageBlue": s.Service.ImageBlue, "serviceImageGreen": s.Service.ImageGreen} {
+		if image != "" && !imageByDigest.MatchString(image) {
+			r.add(key, "is %q: must name an image by digest, NAME@sha256:…; a tag can change under a running release", image)
+		}
+	}
+}
+
+func checkDatabase(s *Settings, r *Refusal) {
+	d := s.Database
+	if s.Environment.Cloud() != (d.Engine == FoundationDB) {
+		r.add("databaseEngine", "is %s: %s", d.Engine, map[bool]string{
+			true:  "processes on several nodes cannot share the embedded engine; use foundationdb",
+			false: "the local environment runs no FoundationDB; use embedded",
+		}[s.Environment.Cloud()])
+	}
+	if d.Engine != FoundationDB {
+		return
+	}
+	need := d.Redundancy.Machines()
+	switch {
+	case d.Redundancy == Single && s.Environment.durable():
+		r.add("databaseRedundancy", "is single: the loss of one node would lose data; %s needs double or triple", s.Environment)
+	case d.Replicas < need:
+		r.add("databaseReplicas", "is %d: with %s redundancy the database stops when one of fewer than %d machines is lost; use %d pods or a lower redundancy",
+			d.Replicas, d.Redundancy, need, need)
+	}
+	if d.Replicas > s.Cloud.ClusterNodes {
+		r.add("databaseReplicas", "is %d: each pod needs a node of its own and clusterNodes is %d", d.Replicas, s.Cloud.ClusterNodes)
+	}
+	atMost(r, "databaseCpuRequest", d.CPURequest, "databaseCpuLimit", d.CPULimit)
+	atMost(r, "databaseMemoryRequest", d.MemoryRequest, "databaseMemoryLimit", d.MemoryLimit)
+}
+
+func checkService(s *Settings, r *Refusal) {
+	v := s.Service
+	atMost(r, "serviceCpuRequest", v.CPURequest, "serviceCpuLimit", v.CPULimit)
+	atMost(r, "serviceMemoryRequest", v.MemoryRequest, "serviceMemoryLimit", v.MemoryLimit)
+	if v.Replicas > v.MaxReplicas {
+		r.add("serviceReplicas", "is %d: must not exceed serviceMaxReplicas, which is %d", v.Replicas, v.MaxReplicas)
+	}
+	if s.Environment.Cloud() && v.PreStop < 5*time.Second {
+		r.add("servicePreStop", "is %s: a load balancer takes seconds to forget a pod; use 5s or more", v.PreStop)
+	}
+}
+
+// checkRoom holds workloads against what the nodes offer.
+func checkRoom(s *Settings, r *Refusal) {
+	if !s.Environment.Cloud() {
+		return
+	}
+	node, err := allocatable(s.Cloud.ClusterMachineType)
+	if err != nil {
+		r.add("clusterMachineType", "is %q: it %v", s.Cloud.ClusterMachineType, err)
+		return
+	}
+	// The busiest node runs one database pod and its share of both slots at their floor.
+	share := (len(Slots())*s.Service.Replicas + s.Cloud.ClusterNodes - 1) / s.Cloud.ClusterNodes
+	memory := s.Database.MemoryRequest + Memory(share)*s.Service.MemoryRequest
+	cpu := s.Database.CPURequest + CPU(share)*s.Service.CPURequest
+	if memory > node.memory {
+		r.add("clusterMachineType", "is %s: the busiest node must hold %dMi of memory requests (one database pod, %d of the service) and offers %dMi; use a larger machine, more clusterNodes or smaller requests",
+			s.Cloud.ClusterMachineType, memory/MiB, share, node.memory/MiB)
+	}
+	if cpu > node.cpu {
+		r.add("clusterMachineType", "is %s: the busiest node must hold %s CPU of requests (one database pod, %d of the service) and offers %s; use a larger machine, more clusterNodes or smaller requests",
+			s.Cloud.ClusterMachineType, cpu, share, node.cpu)
+	}
+	if s.Database.MemoryLimit > node.memory {
+		r.add("databaseMemoryLimit", "is %s: a node of type %s offers %dMi", s.Database.MemoryLimit, s.Cloud.ClusterMachineType, node.memory/MiB)
+	}
+}
+
+func checkSplit(s *Settings, r *Refusal) {
+	if sum := s.Gateway.WeightBlue + s.Gateway.WeightGreen; sum != 100 {
+		r.add("gatewayWeightBlue", "is %d and gatewayWeightGreen %d: together they must be 100, not %s",
+			s.Gateway.WeightBlue, s.Gateway.WeightGreen, strconv.Itoa(sum))
+		return
+	}
+	// A new environment has no release at all; after that, traffic goes only where there is one.
+	if s.Service.ImageBlue == "" && s.Service.ImageGreen == "" {
+		return
+	}
+	for _, slot := range []struct {
+		key, image string
+		weight     int
+	}{
+		{"gatewayWeightBlue", s.Service.ImageBlue, s.Gateway.WeightBlue},
+		{"gatewayWeightGreen", s.Service.ImageGreen, s.Gateway.WeightGreen},
+	} {
+		if slot.image == "" && slot.weight > 0 {
+			r.add(slot.key, "is %d: the slot has no image, so its share of requests would be lost", slot.weight)
+		}
+	}
+}
+
+func atMost[T interface {
+	~int64
+	String() string
+}](r *Refusal, requestKey string, request T, limitKey string, limit T) {
+	if request > limit {
+		r.add(requestKey, "is %s: must not exceed %s, which is %s", request, limitKey, limit)
+	}
+}

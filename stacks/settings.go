@@ -1,0 +1,174 @@
+package stacks
+
+import "time"
+
+// Project is the name of the Pulumi project; it prefixes each key on the command line and in stack files.
+const Project = "coditect"
+
+// Environment is one of the environments that exist.
+type Environment string
+
+// The environments. Local needs no cloud: it runs on one machine against simulated providers.
+const (
+	Dev     Environment = "dev"
+	Staging Environment = "staging"
+	Prod    Environment = "prod"
+	Local   Environment = "local"
+)
+
+// Environments lists every environment, in the order in which a release passes through them.
+func Environments() []Environment { return []Environment{Local, Dev, Staging, Prod} }
+
+// Known tells whether e is one of [Environments].
+func (e Environment) Known() bool {
+	switch e {
+	case Dev, Staging, Prod, Local:
+		return true
+	}
+	return false
+}
+
+// Cloud tells whether e runs on Google Cloud rather than on one machine.
+func (e Environment) Cloud() bool { return e != Local }
+
+// durable tells whether e holds data that people rely on.
+func (e Environment) durable() bool { return e == Staging || e == Prod }
+
+// Settings is everything that one environment is made from. A value of it that
+// came from [Load] is complete and consistent.
+//
+// Tags: key names the setting, doc says what it is for, default is what holds
+// when it is not set, min and max bound a number, a quantity or a duration, enum
+// lists the only values that are legal.
+type Settings struct {
+	// Environment is the stack's name, not a setting.
+	Environment Environment
+
+	Cloud    Cloud
+	Registry Registry
+	Database Database
+	Service  Service
+	Gateway  Gateway
+}
+
+// Cloud is where the environment lives.
+type Cloud struct {
+	ProjectID          string `key:"project" doc:"Google Cloud project that holds the environment"`
+	ProjectNumber      string `key:"projectNumber" doc:"Number of that project; it names the workload identity of pods in IAM"`
+	Region             string `key:"region" default:"us-central1" doc:"Region of the registry and of regional resources"`
+	KubernetesContext  string `key:"kubernetesContext" doc:"Context of the kubeconfig that reaches the cluster"`
+	Namespace          string `key:"namespace" default:"coditect-app" doc:"Kubernetes namespace of every workload"`
+	ClusterNodes       int    `key:"clusterNodes" default:"3" min:"1" max:"100" doc:"Number of nodes in the cluster; workloads are checked against it"`
+	ClusterMachineType string `key:"clusterMachineType" default:"e2-standard-4" doc:"Machine type of the nodes; workloads are checked against its size"`
+	DeletionProtection bool   `key:"deletionProtection" default:"true" doc:"Refuse to delete what holds data: namespace, database, secrets, registry"`
+}
+
+// Registry holds the images.
+type Registry struct {
+	Repository   string        `key:"registryRepository" default:"coditect" doc:"Artifact Registry repository of the images"`
+	KeepVersions int           `key:"registryKeepVersions" default:"30" min:"5" max:"1000" doc:"Most recent versions of each image that cleanup never removes"`
+	UntaggedAge  time.Duration `key:"registryUntaggedAge" default:"336h" min:"24h" max:"8760h" doc:"Age at which cleanup removes an untagged image"`
+}
+
+// Engine is the database under the service.
+type Engine string
+
+// The engines.
+const (
+	FoundationDB Engine = "foundationdb"
+	Embedded     Engine = "embedded"
+)
+
+// Redundancy is FoundationDB's replication mode.
+type Redundancy string
+
+// The redundancy modes.
+const (
+	Single Redundancy = "single"
+	Double Redundancy = "double"
+	Triple Redundancy = "triple"
+)
+
+// Machines is the number of machines with which the mode survives the loss of
+// one; Single survives none. It is also the mode's number of coordinators.
+func (r Redundancy) Machines() int {
+	switch r {
+	case Single:
+		return 1
+	case Double:
+		return 3
+	case Triple:
+		return 5
+	}
+	return 0
+}
+
+// Database keeps the records.
+type Database struct {
+	Engine        Engine     `key:"databaseEngine" default:"foundationdb" enum:"foundationdb,embedded" doc:"Engine under the service; embedded is for the local environment alone"`
+	Version       string     `key:"databaseVersion" default:"7.3.79" doc:"FoundationDB version; 7.1 to 7.3 is a stop of all processes, never a rolling change"`
+	Replicas      int        `key:"databaseReplicas" default:"3" min:"1" max:"50" doc:"FoundationDB pods, each on a node of its own"`
+	Redundancy    Redundancy `key:"databaseRedundancy" default:"double" enum:"single,double,triple" doc:"Copies of each record; double survives one lost node of three, triple one of five"`
+	StorageClass  string     `key:"databaseStorageClass" default:"standard-rwo" doc:"StorageClass of the database's volumes; fixed once they exist"`
+	StorageSize   Memory     `key:"databaseStorageSize" default:"50Gi" min:"1Gi" max:"16Ti" doc:"Size of each volume; fixed once they exist"`
+	CPURequest    CPU        `key:"databaseCpuRequest" default:"1" min:"1" max:"64" doc:"CPU that each database pod is promised"`
+	CPULimit      CPU        `key:"databaseCpuLimit" default:"2" min:"1" max:"64" doc:"CPU that each database pod may take"`
+	MemoryRequest Memory     `key:"databaseMemoryRequest" default:"4Gi" min:"4Gi" max:"512Gi" doc:"Memory that each database pod is promised; FoundationDB's floor is 4 GB a process"`
+	MemoryLimit   Memory     `key:"databaseMemoryLimit" default:"8Gi" min:"4Gi" max:"512Gi" doc:"Memory that each database pod may take; the process's own bounds follow from it"`
+	Generation    int        `key:"databaseGeneration" default:"1" min:"1" max:"1000000" doc:"Raised when the database is rebuilt from a backup: a rebuilt cluster needs an identity of its own"`
+}
+
+// Service is the API, in two fixed slots.
+type Service struct {
+	ImageBlue     string        `key:"serviceImageBlue" doc:"Image of slot blue by digest (name@sha256:…); empty while the slot has no release"`
+	ImageGreen    string        `key:"serviceImageGreen" doc:"Image of slot green by digest (name@sha256:…); empty while the slot has no release"`
+	Replicas      int           `key:"serviceReplicas" default:"3" min:"2" max:"100" doc:"Pods of each slot that has a release; the autoscaler's floor"`
+	MaxReplicas   int           `key:"serviceMaxReplicas" default:"10" min:"2" max:"500" doc:"Pods that the autoscaler may reach; equal to serviceReplicas turns it off"`
+	CPUTarget     int           `key:"serviceCpuTarget" default:"70" min:"10" max:"95" doc:"Percent of requested CPU at which the autoscaler adds pods"`
+	CPURequest    CPU           `key:"serviceCpuRequest" default:"200m" min:"10m" max:"32" doc:"CPU that each pod of the service is promised"`
+	CPULimit      CPU           `key:"serviceCpuLimit" default:"1" min:"100m" max:"32" doc:"CPU that each pod of the service may take"`
+	MemoryRequest Memory        `key:"serviceMemoryRequest" default:"512Mi" min:"64Mi" max:"64Gi" doc:"Memory that each pod of the service is promised"`
+	MemoryLimit   Memory        `key:"serviceMemoryLimit" default:"1Gi" min:"128Mi" max:"64Gi" doc:"Memory that each pod of the service may take; passwords hashed at once follow from it"`
+	PreStop       time.Duration `key:"servicePreStop" default:"15s" min:"1s" max:"5m" doc:"Pause of a leaving pod before it is told to stop: longer than the load balancer takes to forget it"`
+}
+
+// Gateway is the entry and the split of traffic.
+type Gateway struct {
+	WeightBlue     int           `key:"gatewayWeightBlue" default:"100" min:"0" max:"100" doc:"Percent of requests that go to slot blue"`
+	WeightGreen    int           `key:"gatewayWeightGreen" default:"0" min:"0" max:"100" doc:"Percent of requests that go to slot green"`
+	Host           string        `key:"gatewayHost" doc:"Host name that the gateway answers to"`
+	AddressName    string        `key:"gatewayAddressName" default:"coditect-gateway" doc:"Name of the reserved global address"`
+	CertificateMap string        `key:"gatewayCertificateMap" default:"coditect-gateway" doc:"Name of the Certificate Manager map with the host's certificate"`
+	Timeout        time.Duration `key:"gatewayTimeout" default:"30s" min:"1s" max:"1h" doc:"Time after which the load balancer gives up on an answer"`
+	DrainTimeout   time.Duration `key:"gatewayDrainTimeout" default:"60s" min:"1s" max:"1h" doc:"Time that requests under way are given when a pod leaves"`
+	LogPercent     int           `key:"gatewayLogPercent" default:"100" min:"0" max:"100" doc:"Percent of requests that the load balancer logs"`
+	LocalPort      int           `key:"gatewayLocalPort" default:"8088" min:"1024" max:"65535" doc:"Loopback port of the gateway in the local environment; elsewhere it is 443"`
+}
+
+// Slot is one of the two fixed places that a release can be in.
+type Slot string
+
+// The slots.
+const (
+	Blue  Slot = "blue"
+	Green Slot = "green"
+)
+
+// Slots lists the slots in the order in which routes name them.
+func Slots() []Slot { return []Slot{Blue, Green} }
+
+// Image is the image of a slot, or empty.
+func (s Settings) Image(slot Slot) string {
+	if slot == Green {
+		return s.Service.ImageGreen
+	}
+	return s.Service.ImageBlue
+}
+
+// Weight is the percentage of requests that a slot is given.
+func (s Settings) Weight(slot Slot) int {
+	if slot == Green {
+		return s.Gateway.WeightGreen
+	}
+	return s.Gateway.WeightBlue
+}
