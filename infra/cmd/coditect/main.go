@@ -1,0 +1,61 @@
+// Command coditect is the operator's command for the environments of the
+// platform: it runs the same program as `pulumi up`, and watches over what it made.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"coditect.ai/platform/infra/local"
+)
+
+// Exit codes, for those who script it.
+const (
+	exitFailed      = 1
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run executes the command line and returns the exit code; every failure is told in one place.
+func run(ctx context.Context, args []string) int {
+	root := command()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var problem *local.Problem
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		fmt.Fprintln(os.Stderr, "coditect: interrupted; the same command goes on from here.")
+		return exitInterrupted
+	case errors.As(err, &problem):
+		fmt.Fprintln(os.Stderr, "coditect: "+problem.Text)
+	default:
+		fmt.Fprintln(os.Stderr, "coditect: could not "+err.Error())
+	}
+	return exitFailed
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "coditect",
+		Short:         "Operate the environments of the Coditect platform",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), simcloudCommand())
+	return root
+}

@@ -1,0 +1,210 @@
+package local
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/simcloud/daemon"
+	"coditect.ai/platform/stacks"
+)
+
+// readyWait bounds how long the gateway may take to answer after the update.
+const readyWait = time.Minute
+
+// Up brings the environment up with the service built beside this executable,
+// or brings an existing one to what the repository says. A second Up changes nothing.
+func (e *Environment) Up(ctx context.Context) error {
+	unlock, err := e.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := e.roomFor(minFreeDisk); err != nil {
+		return err
+	}
+	begun := time.Now()
+	interrupted := e.cutOff()
+
+	cloud, err := e.cloud(ctx)
+	if err != nil {
+		return err
+	}
+	image, err := e.pushImage(ctx, cloud)
+	if err != nil {
+		return err
+	}
+	if err := cloud.EnsureSecretVersion(ctx, jwtSecret, newJWTSecret); err != nil {
+		return fmt.Errorf("give the secret %s its first version: %w", jwtSecret, err)
+	}
+
+	e.say("Updating the environment (the real program, the real engine, a simulated cloud)")
+	s, err := e.openStack(ctx, cloud.Providers(), deploy(image))
+	if err != nil {
+		return err
+	}
+	if err := e.portIsFree(ctx, cloud, s); err != nil {
+		return err
+	}
+	done, err := e.begin()
+	if err != nil {
+		return err
+	}
+	if interrupted {
+		if err := e.heal(ctx, s); err != nil {
+			return err
+		}
+	}
+	changes, err := e.update(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := done(); err != nil {
+		return err
+	}
+	return e.welcome(ctx, cloud, s, changes, time.Since(begun))
+}
+
+// jwtSecret is the secret that signs access tokens; the program names it so in every environment.
+const jwtSecret = "jwt-secret" //nolint:gosec // the name of a secret, not its value
+
+// newJWTSecret is a keyring of one new key, in the format of contract.EnvJWTSecretFile.
+func newJWTSecret() ([]byte, error) {
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("read random bytes: %w", err)
+	}
+	return []byte(base64.StdEncoding.EncodeToString(key) + "\n"), nil
+}
+
+// pushImage puts the service's binary into the simulated registry and returns its reference by digest.
+func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (string, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this executable: %w", err)
+	}
+	binary := filepath.Join(filepath.Dir(executable), contract.Binary)
+	if _, err := os.Stat(binary); err != nil {
+		return "", problem(err, "the service is not built: %s is missing; run `make build`, then run this again.", binary)
+	}
+	image, err := cloud.PushImage(ctx, "registry.local/coditect/"+contract.Binary, binary)
+	if err != nil {
+		return "", fmt.Errorf("push the service's image: %w", err)
+	}
+	return image, nil
+}
+
+// portIsFree refuses to begin what could not be reached in the end.
+func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *stack) error {
+	port, err := s.gatewayPort()
+	if err != nil {
+		return err
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	status, err := cloud.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the simulated cloud what runs: %w", err)
+	}
+	for _, g := range status.Gateways {
+		if g.Address == address && g.Listening {
+			return nil
+		}
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return problem(err, "port %d of the gateway is taken by another program: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", port, stacks.Project, Name)
+	}
+	if err != nil {
+		return fmt.Errorf("try the gateway's address %s: %w", address, err)
+	}
+	return listener.Close()
+}
+
+// update runs the program and returns how many resources changed.
+func (e *Environment) update(ctx context.Context, s *stack) (int, error) {
+	ch := make(chan events.EngineEvent)
+	p := e.follow(ch)
+	_, err := s.Up(ctx, optup.EventStreams(ch), optup.SuppressOutputs(), optup.SuppressProgress())
+	p.wait(ch)
+	if err != nil {
+		return p.changes, e.failure(ctx, "The update", p, err)
+	}
+	return p.changes, nil
+}
+
+// welcome waits until the environment answers through its gateway and tells
+// the address, the split and what to try.
+func (e *Environment) welcome(ctx context.Context, cloud *daemon.Client, s *stack, changes int, took time.Duration) error {
+	port, err := s.gatewayPort()
+	if err != nil {
+		return err
+	}
+	base := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if err := awaitReady(ctx, base+contract.ReadyPath); err != nil {
+		return err
+	}
+	status, err := cloud.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the simulated cloud what runs: %w", err)
+	}
+	if changes == 0 {
+		e.say("Nothing to change (%.1f s).", took.Seconds())
+	} else {
+		e.say("%d resources changed (%.1f s).", changes, took.Seconds())
+	}
+	e.say("\nThe environment is up:\n")
+	e.describe(status)
+	e.say(`
+Try:
+  curl -s %[1]s/health
+  curl -s %[1]s/auth/register -H 'Content-Type: application/json' -d '{"email":"me@example.com","password":"a long enough phrase","first_name":"Me","last_name":"Myself","company":"Mine"}'
+  make status    # pods, split, addresses; then kill -9 a pod's process and look again
+
+The README continues from here; make down takes it all away.`, base+contract.BasePath)
+	return nil
+}
+
+// awaitReady asks url until it answers 200.
+func awaitReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	last := errors.New("no answer")
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return fmt.Errorf("ask %s: %w", url, err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = fmt.Errorf("it answers %s", res.Status)
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return problem(last, "the environment is deployed but not ready at %s after %s (%v): see `make status` and the pods' logs.", url, readyWait, last)
+			}
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
