@@ -1,0 +1,87 @@
+package store
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"coditect.ai/platform/app/internal/kv"
+)
+
+// Login returns the user's login, or ErrNotFound where there is none or it has expired.
+func (r *Reader) Login(userID, id uuid.UUID) (Login, error) {
+	l, err := load[Login](r, r.space.login(userID, id), versionLogin)
+	if err != nil {
+		return Login{}, err
+	}
+	if !l.ExpiresAt.After(r.now) {
+		return Login{}, ErrNotFound
+	}
+	l.UserID, l.ID, l.indexed = userID, id, l.ExpiresAt
+	return l, nil
+}
+
+// Logins returns the first limit logins of the user in the order of their
+// ids, the expired that are not yet swept included.
+func (r *Reader) Logins(userID uuid.UUID, limit int) ([]Login, error) {
+	pairs, err := r.scan(below(r.space.logins(userID)), kv.RangeOptions{Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Login, 0, len(pairs))
+	for _, p := range pairs {
+		l, err := decode[Login](versionLogin, p.Value)
+		if err != nil {
+			return nil, err
+		}
+		if l.ID, err = lastID(p.Key); err != nil {
+			return nil, err
+		}
+		l.UserID, l.indexed = userID, l.ExpiresAt
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// PutLogin adds a login, or replaces one that was read in this transaction,
+// and moves its expiry entry along.
+func (t *Tx) PutLogin(l Login) {
+	if !l.indexed.IsZero() && !l.indexed.Equal(l.ExpiresAt) {
+		t.clear(t.space.loginExpiry(l.indexed, l.UserID, l.ID))
+	}
+	t.set(t.space.loginExpiry(l.ExpiresAt, l.UserID, l.ID), []byte{})
+	t.put(versionLogin, l, t.space.login(l.UserID, l.ID))
+}
+
+// DeleteLogin removes a login that was read in this transaction, with its
+// current refresh token. Spent ones lead nowhere and are swept in their time.
+func (t *Tx) DeleteLogin(l Login) {
+	t.clear(t.space.login(l.UserID, l.ID))
+	t.clear(t.space.loginExpiry(l.indexed, l.UserID, l.ID))
+	t.deleteRefreshToken(l.Current, l.indexed)
+}
+
+// RefreshToken returns the token with this hash, or ErrNotFound where there is
+// none or it has expired.
+func (r *Reader) RefreshToken(hash TokenHash) (RefreshToken, error) {
+	token, err := load[RefreshToken](r, r.space.refreshToken(hash), versionRefreshToken)
+	if err != nil {
+		return RefreshToken{}, err
+	}
+	if !token.ExpiresAt.After(r.now) {
+		return RefreshToken{}, ErrNotFound
+	}
+	token.Hash = hash
+	return token, nil
+}
+
+// PutRefreshToken adds a token with its expiry entry.
+func (t *Tx) PutRefreshToken(token RefreshToken) {
+	t.set(t.space.refreshTokenExpiry(token.ExpiresAt, token.Hash), []byte{})
+	t.put(versionRefreshToken, token, t.space.refreshToken(token.Hash))
+}
+
+func (t *Tx) deleteRefreshToken(hash TokenHash, expiresAt time.Time) {
+	t.clear(t.space.refreshToken(hash))
+	t.clear(t.space.refreshTokenExpiry(expiresAt, hash))
+}

@@ -1,0 +1,198 @@
+package store
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"coditect.ai/platform/app/internal/store/tuple"
+)
+
+// Role is what a member may do in a tenant.
+type Role string
+
+// The roles.
+const (
+	RoleOwner  Role = "owner"
+	RoleAdmin  Role = "admin"
+	RoleMember Role = "member"
+)
+
+// User is a person who can sign in. Ids are in keys, not in values.
+type User struct {
+	ID            uuid.UUID `json:"-"`
+	Email         string    `json:"email"` // in its normal form, which the index has too
+	EmailVerified bool      `json:"email_verified,omitempty"`
+	FirstName     string    `json:"first_name"`
+	LastName      string    `json:"last_name"`
+	Company       string    `json:"company,omitempty"`
+	PasswordHash  string    `json:"password_hash"` // PHC string
+	// LoginEpoch is raised to revoke every login at once: a login lives only
+	// while its own Epoch is the same.
+	LoginEpoch int64     `json:"login_epoch,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+	UpdatedAt  time.Time `json:"updated_at"`
+}
+
+// Tenant is an account that members share.
+type Tenant struct {
+	ID        uuid.UUID `json:"-"`
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// Membership makes a user a member of a tenant.
+type Membership struct {
+	TenantID  uuid.UUID `json:"-"`
+	UserID    uuid.UUID `json:"-"`
+	Role      Role      `json:"role"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// TokenHash is the SHA-256 of a refresh token, the only trace of it that is kept.
+type TokenHash [32]byte
+
+// MarshalText writes the hash in base64url.
+func (h TokenHash) MarshalText() ([]byte, error) {
+	return base64.RawURLEncoding.AppendEncode(nil, h[:]), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (h *TokenHash) UnmarshalText(text []byte) error {
+	b, err := base64.RawURLEncoding.AppendDecode(nil, text)
+	if err != nil || len(b) != len(h) {
+		return fmt.Errorf("%q is not the hash of a token", text)
+	}
+	copy(h[:], b)
+	return nil
+}
+
+// Login is one signed-in device.
+type Login struct {
+	ID         uuid.UUID    `json:"-"`
+	UserID     uuid.UUID    `json:"-"`
+	TenantID   uuid.UUID    `json:"tenant_id"` // of its access tokens
+	Device     string       `json:"device,omitempty"`
+	Address    string       `json:"address,omitempty"`
+	Epoch      int64        `json:"epoch,omitempty"` // the user's LoginEpoch when it was opened
+	Current    TokenHash    `json:"current"`         // the only refresh token that rotates it
+	Spent      []SpentToken `json:"spent,omitempty"` // the latest that were rotated, oldest first
+	CreatedAt  time.Time    `json:"created_at"`
+	LastUsedAt time.Time    `json:"last_used_at"`
+	ExpiresAt  time.Time    `json:"expires_at"` // of the current refresh token too
+	EndsAt     time.Time    `json:"ends_at"`    // ExpiresAt never slides beyond it
+
+	indexed time.Time // the time of its expiry entry, zero where it has none
+}
+
+// SpentToken is a refresh token that was rotated a moment ago. Salt, with the
+// token itself, gives the one that followed.
+type SpentToken struct {
+	Hash TokenHash `json:"hash"`
+	Salt []byte    `json:"salt"`
+	At   time.Time `json:"at"`
+}
+
+// RefreshToken says which login a token belongs to; it never changes. Whether
+// it is current or spent is the login's to say.
+type RefreshToken struct {
+	Hash      TokenHash `json:"-"`
+	UserID    uuid.UUID `json:"user_id"`
+	LoginID   uuid.UUID `json:"login_id"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Session is one IDE session.
+type Session struct {
+	ID            uuid.UUID       `json:"-"` // UUIDv7: its order is the order of creation
+	TenantID      uuid.UUID       `json:"-"`
+	UserID        uuid.UUID       `json:"user_id"`
+	Name          string          `json:"name,omitempty"`
+	WorkspacePath string          `json:"workspace_path,omitempty"`
+	Metadata      json.RawMessage `json:"metadata,omitempty"`
+	CreatedAt     time.Time       `json:"created_at"`
+	UpdatedAt     time.Time       `json:"updated_at"`
+	LastActiveAt  time.Time       `json:"last_active_at"`
+}
+
+// Versions of the records' schemas. A value is one byte of version and then
+// JSON: the version is known before anything is parsed, a person can read the
+// rest in fdbcli, fields may be added freely, and one decodes in microseconds,
+// which is nothing beside the read itself.
+const (
+	versionUser         = 1
+	versionTenant       = 1
+	versionMembership   = 1
+	versionLogin        = 1
+	versionRefreshToken = 1
+	versionSession      = 1
+)
+
+// load reads and decodes the record at key.
+func load[T any](r *Reader, key tuple.Key, version byte) (T, error) {
+	value, err := r.get(key)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return decode[T](version, value)
+}
+
+func decode[T any](version byte, value []byte) (T, error) {
+	var record T
+	if len(value) == 0 {
+		return record, fmt.Errorf("%T is empty", record)
+	}
+	if value[0] == 0 || value[0] > version {
+		return record, fmt.Errorf("%T has schema version %d and this release knows 1 to %d: a newer release wrote it",
+			record, value[0], version)
+	}
+	if err := json.Unmarshal(value[1:], &record); err != nil {
+		return record, fmt.Errorf("decoding %T: %w", record, err)
+	}
+	return record, nil
+}
+
+// put encodes record at each of keys. What cannot be encoded fails the transaction.
+func (t *Tx) put(version byte, record any, keys ...tuple.Key) {
+	body, err := json.Marshal(record)
+	if err != nil {
+		t.failed = errors.Join(t.failed, fmt.Errorf("encoding %T: %w", record, err))
+		return
+	}
+	value := append([]byte{version}, body...)
+	for _, key := range keys {
+		t.set(key, value)
+	}
+}
+
+// loadIDs reads the n ids at an index's key, a tuple.
+func loadIDs(r *Reader, key tuple.Key, n int) ([]uuid.UUID, error) {
+	value, err := r.get(key)
+	if err != nil {
+		return nil, err
+	}
+	return decodeIDs(value, n)
+}
+
+func decodeIDs(value []byte, n int) ([]uuid.UUID, error) {
+	elements, err := tuple.Decode(value)
+	if err != nil {
+		return nil, fmt.Errorf("decoding an index entry: %w", err)
+	}
+	var ids []uuid.UUID
+	for _, e := range elements {
+		if id, ok := e.(uuid.UUID); ok {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) != n || len(elements) != n {
+		return nil, fmt.Errorf("index entry is %v, not %d ids", elements, n)
+	}
+	return ids, nil
+}
