@@ -1,0 +1,296 @@
+package sqlitekv
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"coditect.ai/platform/app/internal/kv"
+)
+
+const (
+	queueLength   = 256             // commits waiting for the writer
+	maxGroup      = 512             // commits that share one sync
+	maxGroupBytes = 2 * 10_000_000  // and their size
+	trimEvery     = 64              // groups between two trims of the log
+	pageBytes     = 4096            // SQLite's default page
+	walStepBytes  = 4 << 20         // written between two checkpoints
+	walKeepBytes  = 16 << 20        // size to which the write-ahead log returns
+	walLimitPages = 64 << 20 >> 12  // size from which the checkpoint waits for readers
+	logMargin     = 1 * time.Second // by which the log outlives the oldest transaction
+)
+
+// request is a transaction on its way to the writer.
+type request struct {
+	version int64 // of the snapshot that was read
+	reads   []kv.Range
+	writes  *writes
+	wrote   rangeSet
+	size    int
+	state   atomic.Int32
+	done    chan error // holds the outcome
+}
+
+// The states of a request. Whoever moves it out of waiting decides its fate.
+const (
+	waiting int32 = iota
+	claimed
+	withdrawn
+)
+
+// writer is the only one of its process that writes. It gathers the commits
+// that wait, takes the lock that it shares with other processes, refuses those
+// in conflict with what was committed since their snapshot, and makes the rest
+// durable with one sync.
+type writer struct {
+	conn    *conn
+	lock    *fileLock
+	queue   chan *request
+	stop    chan struct{}
+	stopped chan struct{}
+	maxAge  time.Duration
+	stats   *counters
+
+	log     commitLog
+	groups  int // since the last trim
+	written int // bytes since the last checkpoint, estimated
+}
+
+// commit queues the request and waits for its outcome.
+func (w *writer) commit(ctx context.Context, r *request) error {
+	timer := time.NewTimer(w.maxAge)
+	defer timer.Stop()
+	select {
+	case w.queue <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return fmt.Errorf("%w: no place in the writer's queue for %s", kv.ErrUnavailable, w.maxAge)
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(waiting, withdrawn) {
+			return ctx.Err()
+		}
+		select {
+		case err := <-r.done:
+			return err
+		default:
+			return fmt.Errorf("%w: %w", kv.ErrCommitUnknown, ctx.Err())
+		}
+	case <-timer.C:
+		if r.state.CompareAndSwap(waiting, withdrawn) {
+			return fmt.Errorf("%w: another process held the store's lock for %s", kv.ErrUnavailable, w.maxAge)
+		}
+		select {
+		case err := <-r.done:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", kv.ErrCommitUnknown, ctx.Err())
+		}
+	}
+}
+
+// run serves the queue until stop is closed.
+func (w *writer) run() {
+	defer close(w.stopped)
+	for {
+		select {
+		case r := <-w.queue:
+			w.serve(r)
+		case <-w.stop:
+			return
+		}
+	}
+}
+
+// serve commits first and what waits behind it as one group.
+func (w *writer) serve(first *request) {
+	if err := w.lock.lock(w.stop); err != nil {
+		if first.state.CompareAndSwap(waiting, claimed) {
+			first.done <- fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
+		}
+		return
+	}
+	group := w.gather(first)
+	if len(group) > 0 {
+		for i, err := range w.commitGroup(group) {
+			group[i].done <- err
+		}
+		w.tidy()
+	}
+	// Leaving the lock cannot fail while the file is open; if it did, the next lock would say so.
+	_ = w.lock.unlock()
+}
+
+// gather claims first and the requests that wait behind it.
+func (w *writer) gather(first *request) []*request {
+	group := make([]*request, 0, 16)
+	size := 0
+	for r := first; ; {
+		if r.state.CompareAndSwap(waiting, claimed) {
+			group = append(group, r)
+			size += r.size
+		}
+		if len(group) >= maxGroup || size >= maxGroupBytes {
+			return group
+		}
+		select {
+		case r = <-w.queue:
+		default:
+			return group
+		}
+	}
+}
+
+// commitGroup commits the requests without conflict, in order, and returns every one's outcome.
+func (w *writer) commitGroup(group []*request) []error {
+	outcomes := make([]error, len(group))
+	wrote, err := w.apply(group, outcomes)
+	if err == nil && wrote != nil {
+		if err = w.conn.exec(sqlCommit); err != nil {
+			err = commitError(err)
+		}
+	}
+	if err != nil || wrote == nil {
+		// Nothing to keep: when even this fails, SQLite has rolled back by itself.
+		_ = w.conn.exec(sqlRollback)
+	}
+	committed := 0
+	for i := range outcomes {
+		if outcomes[i] == nil {
+			outcomes[i] = err
+			committed++
+		}
+	}
+	w.stats.conflicts.Add(uint64(len(group) - committed))
+	if err == nil && wrote != nil {
+		w.stats.syncs.Add(1)
+		w.stats.commits.Add(uint64(committed))
+		w.log.append(logEntry{version: w.log.version + 1, at: time.Now(), wrote: wrote})
+	}
+	return outcomes
+}
+
+// apply opens the database transaction and writes what does not conflict,
+// giving the others their outcome. It returns the keys written, nil for none.
+func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
+	if err := w.conn.exec(sqlLock); err != nil {
+		return nil, err
+	}
+	if err := w.log.catchUp(w.conn); err != nil {
+		return nil, fmt.Errorf("read the log of commits: %w", err)
+	}
+	var wrote rangeSet
+	for i, r := range group {
+		if len(r.reads) > 0 {
+			err := w.log.conflict(r.version, r.reads)
+			if err == nil && overlapsAny(wrote, r.reads) {
+				err = kv.ErrConflict
+			}
+			if err != nil {
+				outcomes[i] = err
+				continue
+			}
+		}
+		if err := w.write(r.writes); err != nil {
+			return nil, err
+		}
+		w.written += r.size
+		wrote = wrote.union(r.wrote)
+	}
+	if wrote == nil {
+		return nil, nil
+	}
+	if err := w.conn.exec(sqlLog, w.log.version+1, time.Now().UnixMilli(), wrote.encode()); err != nil {
+		return nil, err
+	}
+	w.written += 4 * pageBytes
+	if w.groups++; w.groups%trimEvery == 0 {
+		if first := w.log.trim(time.Now().Add(-w.maxAge - logMargin)); first > 0 {
+			if err := w.conn.exec(sqlTrim, first); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return wrote, nil
+}
+
+// write applies one transaction's writes.
+func (w *writer) write(changes *writes) error {
+	for _, r := range changes.cleared {
+		if err := w.conn.exec(sqlClearRange, blob(r.Begin), r.End); err != nil {
+			return err
+		}
+	}
+	for _, key := range changes.keys() {
+		e := changes.effects[key]
+		if e.kind == effectClear {
+			if err := w.conn.exec(sqlClear, []byte(key)); err != nil {
+				return err
+			}
+			continue
+		}
+		var stored []byte
+		if e.kind == effectAdd {
+			var err error
+			if stored, err = w.conn.get([]byte(key)); err != nil {
+				return err
+			}
+		}
+		if err := w.conn.exec(sqlSet, []byte(key), e.over(stored)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitError is the outcome of a COMMIT that failed. When the disk is full or
+// the lock was not to be had, the group's last frame was not written and the
+// group is gone. After any other failure of the disk the frames may be found
+// in the log after a crash.
+func commitError(err error) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xFF {
+		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY:
+			return fmt.Errorf("commit: %w", err)
+		}
+	}
+	return fmt.Errorf("%w: commit: %w", kv.ErrCommitUnknown, err)
+}
+
+// tidy moves the write-ahead log into the database from time to time, while no
+// one else can write. What it cannot move is moved the next time.
+func (w *writer) tidy() {
+	if w.written < walStepBytes {
+		return
+	}
+	w.written = 0
+	pages := w.checkpoint(sqlCheckpoint)
+	if pages > walLimitPages {
+		// Readers stood in the way for too long; they are gone within a transaction's age.
+		w.checkpoint(sqlRestart)
+	}
+}
+
+// checkpoint returns the number of pages in the write-ahead log.
+func (w *writer) checkpoint(query string) int64 {
+	w.stats.checkpoints.Add(1)
+	var pages int64
+	err := w.conn.query(query, nil, func(row []driver.Value) (bool, error) {
+		pages, _ = row[1].(int64)
+		return false, nil
+	})
+	if err != nil {
+		return 0 // the log stays as it is and the next checkpoint starts over
+	}
+	return pages
+}
