@@ -1,52 +1,112 @@
-// Package auth owns who somebody is: passwords, access and refresh tokens,
-// logins and registration.
+// Package auth owns who somebody is: registration, passwords, access and
+// refresh tokens, and logins, which are signed-in devices.
+//
+// An access token is checked in two steps. Verify needs no store and proves
+// that the service issued it; Authorize runs inside the transaction of the
+// request's own work and proves that it still holds, so that a revoked login
+// or a lost membership counts at once and costs no round trip of its own.
+//
+// It knows store, fault and contract. Other rules call Authorize.
 package auth
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/fault"
 	"coditect.ai/platform/app/internal/store"
 )
 
-// Config is what a Service needs to know. Zero values take the default in the comment.
+// Config is what a Service needs to know. A zero value takes the default in the comment.
 type Config struct {
-	Issuer       string        // iss of access tokens: contract.ServiceName
-	Audience     string        // aud of access tokens: contract.ServiceName
-	AccessTTL    time.Duration // of access tokens: 15 m
-	RefreshTTL   time.Duration // of refresh tokens, from each use: 30 d
-	LoginTTL     time.Duration // of a login, however often it is refreshed: 90 d
-	RefreshGrace time.Duration // in which a spent refresh token still leads to the current one: 30 s
-	Password     PasswordParams
-	HashSlots    int           // passwords hashed at the same time: GOMAXPROCS
-	HashQueue    int           // callers waiting for a slot: 64 × HashSlots
-	HashWait     time.Duration // the longest wait for a slot: 5 s
+	Issuer       string         // iss of access tokens: contract.ServiceName
+	Audience     string         // aud of access tokens: contract.ServiceName
+	AccessTTL    time.Duration  // of access tokens: 15 minutes
+	RefreshTTL   time.Duration  // of a refresh token, and so of an idle login: 30 days
+	LoginTTL     time.Duration  // of a login, however often it is refreshed: 90 days
+	RefreshGrace time.Duration  // how long a spent refresh token leads to the current one: 30 seconds
+	Password     PasswordParams // of new hashes
+	HashSlots    int            // passwords hashed at the same time: GOMAXPROCS
+	HashQueue    int            // callers waiting for a slot: 64 for each slot
+	HashWait     time.Duration  // the longest wait for a slot: 5 seconds
 }
 
-// PasswordParams are Argon2id's. The zero value is 19456 KiB, 2 iterations, 1 lane.
-type PasswordParams struct {
-	MemoryKiB   uint32
-	Iterations  uint32
-	Parallelism uint8
+func (c Config) withDefaults() Config {
+	c.Issuer = or(c.Issuer, contract.ServiceName)
+	c.Audience = or(c.Audience, contract.ServiceName)
+	c.AccessTTL = or(c.AccessTTL, 15*time.Minute)
+	c.RefreshTTL = or(c.RefreshTTL, 30*24*time.Hour)
+	c.LoginTTL = or(c.LoginTTL, 90*24*time.Hour)
+	c.RefreshGrace = or(c.RefreshGrace, 30*time.Second)
+	c.Password = or(c.Password, PasswordParams{MemoryKiB: 19456, Iterations: 2, Parallelism: 1})
+	c.HashSlots = or(c.HashSlots, runtime.GOMAXPROCS(0))
+	c.HashQueue = or(c.HashQueue, 64*c.HashSlots)
+	c.HashWait = or(c.HashWait, 5*time.Second)
+	return c
 }
 
-// Registration is the form of Register.
-type Registration struct {
-	Email, Password, FirstName, LastName, Company string
-	Device, Address                               string // of the login it opens
+func or[T comparable](value, byDefault T) T {
+	var zero T
+	if value == zero {
+		return byDefault
+	}
+	return value
 }
 
-// Credentials is the form of Login.
-type Credentials struct {
-	Email, Password string
-	TenantID        string // optional: the self-tenant
-	Device, Address string
+func (c Config) validate() error {
+	var faults []error
+	for name, d := range map[string]time.Duration{
+		"AccessTTL": c.AccessTTL, "RefreshTTL": c.RefreshTTL, "LoginTTL": c.LoginTTL, "HashWait": c.HashWait,
+	} {
+		if d < time.Second {
+			faults = append(faults, fmt.Errorf("%s is %v; at least a second", name, d))
+		}
+	}
+	if c.RefreshGrace < 0 || c.RefreshGrace > time.Hour {
+		faults = append(faults, fmt.Errorf("RefreshGrace is %v; 0 to an hour", c.RefreshGrace))
+	}
+	if c.HashSlots < 1 || c.HashQueue < 0 {
+		faults = append(faults, fmt.Errorf("HashSlots is %d and HashQueue is %d; at least 1 and 0", c.HashSlots, c.HashQueue))
+	}
+	return errors.Join(append(faults, c.Password.validate())...)
 }
 
-// User is what a user may see of their own record.
+// Service signs people in and out. It is safe for concurrent use.
+type Service struct {
+	cfg    Config
+	store  *store.Store
+	keys   *Keyring
+	now    func() time.Time
+	gate   *gate
+	parser *jwt.Parser
+	dummy  phc // what the password of an unknown address is held against
+}
+
+// New reports every fault of cfg together.
+func New(cfg Config, st *store.Store, keys *Keyring, now func() time.Time) (*Service, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("configuring auth: %w", err)
+	}
+	return &Service{
+		cfg: cfg, store: st, keys: keys, now: now,
+		gate:   newGate(cfg.HashSlots, cfg.HashQueue, cfg.HashWait),
+		parser: newParser(cfg, keys, now),
+		dummy:  cfg.Password.unmatchable(),
+	}, nil
+}
+
+// GateStats tells how busy the hashing of passwords is.
+func (s *Service) GateStats() GateStats { return s.gate.stats() }
+
+// User is what users may see of their own record.
 type User struct {
 	ID            uuid.UUID
 	Email         string
@@ -58,6 +118,14 @@ type User struct {
 	UpdatedAt     time.Time
 }
 
+func userOf(u store.User) User {
+	return User{
+		ID: u.ID, Email: u.Email, EmailVerified: u.EmailVerified,
+		FirstName: u.FirstName, LastName: u.LastName, Company: u.Company,
+		CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
+	}
+}
+
 // Membership is one tenant of a user.
 type Membership struct {
 	TenantID uuid.UUID
@@ -66,7 +134,7 @@ type Membership struct {
 	Self     bool // the user's self-tenant
 }
 
-// TokenPair is what a client signs requests with.
+// TokenPair is what a client signs its requests with.
 type TokenPair struct {
 	AccessToken      string
 	RefreshToken     string
@@ -83,67 +151,162 @@ type SignedIn struct {
 	Tokens   TokenPair
 }
 
+// SelfTenantID is the id of the tenant that every user has alone.
+func SelfTenantID(userID uuid.UUID) uuid.UUID {
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("self-tenant-"+userID.String()))
+}
+
 // Access is what a verified access token says. It is no authority until
-// Authorize has confirmed it in the transaction that uses it.
+// Authorize has confirmed it.
 type Access struct {
-	UserID, TenantID, LoginID uuid.UUID
-	Role                      store.Role
-	TokenID                   string
-	ExpiresAt                 time.Time
+	UserID    uuid.UUID
+	TenantID  uuid.UUID
+	LoginID   uuid.UUID
+	Role      store.Role
+	TokenID   string
+	ExpiresAt time.Time
 }
 
-var errNotYet = errors.New("not yet")
+// errSignedOut answers a token that was good once.
+var errSignedOut = fault.New(fault.InvalidToken, "You are signed out; sign in again.")
 
-// Service signs people in and out. It is safe for concurrent use.
-type Service struct{}
-
-// New reports every fault of cfg together.
-func New(cfg Config, st *store.Store, keys *Keyring, now func() time.Time) (*Service, error) {
-	return nil, errNotYet
+// Authorize confirms, in the transaction that uses it, that the login of a
+// lives, its user exists and the membership holds. It returns a with the role
+// of now, or fault.InvalidToken.
+func Authorize(r *store.Reader, a Access) (Access, error) {
+	if _, _, err := liveLogin(r, a.UserID, a.LoginID); err != nil {
+		return Access{}, err
+	}
+	m, err := r.Membership(a.TenantID, a.UserID)
+	if err != nil {
+		return Access{}, orSignedOut(err, "the membership")
+	}
+	a.Role = m.Role
+	return a, nil
 }
 
-// Register makes a user, their self-tenant and a login.
-func (s *Service) Register(ctx context.Context, r Registration) (SignedIn, error) {
-	return SignedIn{}, errNotYet
+// liveLogin returns a login that has not been revoked, and its user.
+func liveLogin(r *store.Reader, userID, loginID uuid.UUID) (store.Login, store.User, error) {
+	login, err := r.Login(userID, loginID)
+	if err != nil {
+		return store.Login{}, store.User{}, orSignedOut(err, "the login")
+	}
+	user, err := r.User(userID)
+	if err != nil {
+		return store.Login{}, store.User{}, orSignedOut(err, "the user")
+	}
+	if login.Epoch != user.LoginEpoch {
+		return store.Login{}, store.User{}, errSignedOut.Because(errors.New("every login of the user was revoked"))
+	}
+	return login, user, nil
 }
 
-// Login opens a login.
-func (s *Service) Login(ctx context.Context, c Credentials) (SignedIn, error) {
-	return SignedIn{}, errNotYet
+// orSignedOut turns the absence of what a token stands on into its refusal.
+func orSignedOut(err error, what string) error {
+	err = fmt.Errorf("reading %s: %w", what, err)
+	if errors.Is(err, store.ErrNotFound) {
+		return errSignedOut.Because(err)
+	}
+	return err
 }
 
-// Refresh rotates a refresh token.
-func (s *Service) Refresh(ctx context.Context, refreshToken string) (TokenPair, error) {
-	return TokenPair{}, errNotYet
+// newID makes a UUIDv7, which sorts by its time.
+func newID() (uuid.UUID, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("making an id: %w", err)
+	}
+	return id, nil
 }
 
-// Logout revokes the login of a, or every login of its user.
-func (s *Service) Logout(ctx context.Context, a Access, everywhere bool) error { return errNotYet }
-
-// Verify checks signature and claims, without the store.
-func (s *Service) Verify(token string) (Access, error) { return Access{}, errNotYet }
-
-// GateStats are gauges and counts of the hash gate.
-type GateStats struct {
-	Slots, Running, Waiting int
-	Refused                 uint64 // since the start: queue full or wait over
+// signIn is the login that Register and Login open, made outside of their
+// transaction so that every run of it writes the same.
+type signIn struct {
+	id     uuid.UUID
+	token  refreshToken
+	device string
+	from   string
 }
 
-// GateStats tells how busy password hashing is.
-func (s *Service) GateStats() GateStats { return GateStats{} }
+func newSignIn(device, address string) (signIn, error) {
+	id, err := newID()
+	return signIn{
+		id: id, token: newRefreshToken(),
+		device: clipped(device, maxLabel), from: clipped(address, maxLabel),
+	}, err
+}
 
-// Authorize confirms in the caller's own transaction that the login is live,
-// the user exists and the membership holds; it returns a with the role of now.
-func Authorize(r *store.Reader, a Access) (Access, error) { return a, errNotYet }
+// open writes the login, and returns when its refresh token expires.
+func (in signIn) open(tx *store.Tx, cfg Config, user store.User, tenantID uuid.UUID) time.Time {
+	now := tx.Now()
+	login := store.Login{
+		ID: in.id, UserID: user.ID, TenantID: tenantID, Device: in.device, Address: in.from,
+		Epoch: user.LoginEpoch, Current: in.token.hash(), CreatedAt: now, LastUsedAt: now,
+		EndsAt: now.Add(cfg.LoginTTL),
+	}
+	login.ExpiresAt = earlier(now.Add(cfg.RefreshTTL), login.EndsAt)
+	tx.PutLogin(login)
+	tx.PutRefreshToken(store.RefreshToken{
+		Hash: login.Current, UserID: user.ID, LoginID: in.id, ExpiresAt: login.ExpiresAt,
+	})
+	return login.ExpiresAt
+}
 
-// Keyring holds the keys of access tokens: the first signs, all verify.
-type Keyring struct{}
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
 
-// ParseKeyring reads one base64 key a line; it reports every fault together.
-func ParseKeyring(data []byte) (*Keyring, error) { return nil, errNotYet }
+// pair signs the access token that goes with a refresh token.
+func (s *Service) pair(a Access, token refreshToken, expiresAt time.Time) (TokenPair, error) {
+	access, err := s.sign(a)
+	if err != nil {
+		return TokenPair{}, err
+	}
+	return TokenPair{
+		AccessToken: access, RefreshToken: token.text(), TokenType: "Bearer",
+		ExpiresIn: int(s.cfg.AccessTTL / time.Second), RefreshExpiresAt: expiresAt,
+	}, nil
+}
 
-// LoadKeyring parses the file at path.
-func LoadKeyring(path string) (*Keyring, error) { return nil, errNotYet }
+// Logout revokes the login of a at once, or with everywhere every login of its user.
+func (s *Service) Logout(ctx context.Context, a Access, everywhere bool) error {
+	seen := false // by an earlier run, whose commit may have taken effect
+	return s.store.Update(ctx, func(tx *store.Tx) error {
+		login, user, err := liveLogin(tx.Reader, a.UserID, a.LoginID)
+		if seen && fault.CodeOf(err) == fault.InvalidToken {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		seen = true
+		if !everywhere {
+			tx.DeleteLogin(login)
+			return nil
+		}
+		return revokeAll(tx, user)
+	})
+}
 
-// GenerateKey returns a new random line for the file.
-func GenerateKey() string { return "" }
+// maxTidied bounds the logins removed along with a revocation of all.
+const maxTidied = 100
+
+// revokeAll ends every login of user however many there are: raising the epoch
+// does it at once. The records of the first of them are removed along with it;
+// those of the rest are swept when they expire.
+func revokeAll(tx *store.Tx, user store.User) error {
+	user.LoginEpoch++
+	user.UpdatedAt = tx.Now()
+	tx.UpdateUser(user)
+	logins, err := tx.Logins(user.ID, maxTidied)
+	if err != nil {
+		return fmt.Errorf("listing the logins: %w", err)
+	}
+	for _, l := range logins {
+		tx.DeleteLogin(l)
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"coditect.ai/platform/app/internal/fault"
+	"coditect.ai/platform/app/internal/store"
+)
+
+// Credentials is the form of Login.
+type Credentials struct {
+	Email    string
+	Password string
+	TenantID string // optional: the self-tenant
+	Device   string // a label of the login
+	Address  string // where the request came from
+}
+
+const (
+	maxListed   = 100 // tenants in an answer
+	loginTrials = 3   // of a password whose hash changes meanwhile
+)
+
+// errCredentials is the one answer to an unknown address and a wrong password.
+var errCredentials = fault.New(fault.InvalidCredentials, "The email address or the password is wrong.")
+
+// Login opens a login for who knows the password. An unknown address costs the
+// same as a wrong password: a read of the same keys and one hash.
+func (s *Service) Login(ctx context.Context, c Credentials) (SignedIn, error) {
+	tenantID := uuid.Nil
+	if c.TenantID != "" {
+		var err error
+		if tenantID, err = uuid.Parse(c.TenantID); err != nil {
+			return SignedIn{}, fault.Invalid(fault.Field{Field: "tenant_id", Problem: "must be a UUID"})
+		}
+	}
+	user, known, err := s.find(ctx, c.Email)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	in, err := newSignIn(c.Device, c.Address)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	for range loginTrials {
+		renewed, err := s.check(ctx, user, known, c.Password)
+		if err != nil {
+			return SignedIn{}, err
+		}
+		answer, current, err := s.enter(ctx, user, renewed, in, tenantID)
+		if err != nil {
+			return SignedIn{}, err
+		}
+		if current.PasswordHash == user.PasswordHash {
+			return answer, nil
+		}
+		user = current
+	}
+	return SignedIn{}, &fault.Error{Code: fault.Busy, Message: "The password is being changed; try again.", RetryAfter: time.Second}
+}
+
+// find returns the user with an address; where there is none it reads as much.
+func (s *Service) find(ctx context.Context, address string) (user store.User, known bool, err error) {
+	email, problem := normalEmail(address)
+	if problem != nil {
+		email = "" // which nobody has
+	}
+	err = s.store.View(ctx, func(r *store.Reader) error {
+		id, err := r.UserIDByEmail(email)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("looking up the address: %w", err)
+		}
+		user, err = r.User(id)
+		if err != nil && (id != uuid.Nil || !errors.Is(err, store.ErrNotFound)) {
+			return fmt.Errorf("reading the user: %w", err)
+		}
+		known = err == nil
+		return nil
+	})
+	return user, known, err
+}
+
+// check holds the password against the user's hash, or against one that no
+// password has. It returns a new hash where the parameters have risen.
+func (s *Service) check(ctx context.Context, user store.User, known bool, password string) (renewed string, err error) {
+	hash := s.dummy
+	if known {
+		if hash, err = parsePHC(user.PasswordHash); err != nil {
+			return "", fmt.Errorf("user %s: %w", user.ID, err)
+		}
+	}
+	matches := false
+	err = s.gate.run(ctx, func() {
+		matches = hash.matches(password) && known
+		if matches && s.cfg.Password.risenFrom(hash.params) {
+			renewed = s.cfg.Password.hash(password).String()
+		}
+	})
+	if err == nil && !matches {
+		err = errCredentials
+	}
+	return renewed, err
+}
+
+// enter opens the login if the user's hash is still the one that was checked;
+// current is the user as the transaction found them.
+func (s *Service) enter(
+	ctx context.Context, checked store.User, renewed string, in signIn, tenantID uuid.UUID,
+) (answer SignedIn, current store.User, err error) {
+	var (
+		member  store.Membership
+		tenants []Membership
+		expires time.Time
+	)
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		var err error
+		if current, err = tx.User(checked.ID); errors.Is(err, store.ErrNotFound) {
+			return errCredentials.Because(err)
+		} else if err != nil {
+			return fmt.Errorf("reading the user: %w", err)
+		}
+		if tx.Again() {
+			switch login, err := tx.Login(current.ID, in.id); {
+			case err == nil: // an earlier run opened it
+				expires, current.PasswordHash = login.ExpiresAt, checked.PasswordHash
+				return nil
+			case !errors.Is(err, store.ErrNotFound):
+				return fmt.Errorf("reading the login: %w", err)
+			}
+		}
+		if current.PasswordHash != checked.PasswordHash {
+			return nil
+		}
+		if member, tenants, err = choose(tx, current.ID, tenantID); err != nil {
+			return err
+		}
+		if renewed != "" {
+			next := current
+			next.PasswordHash, next.UpdatedAt = renewed, tx.Now()
+			tx.UpdateUser(next)
+		}
+		expires = in.open(tx, s.cfg, current, member.TenantID)
+		return nil
+	})
+	if err != nil || current.PasswordHash != checked.PasswordHash {
+		return SignedIn{}, current, err
+	}
+	answer, err = s.signedIn(current, in, member, expires, tenants)
+	return answer, current, err
+}
+
+// choose returns the membership to sign in with, of the self-tenant for
+// uuid.Nil, and the user's tenants with their names.
+func choose(tx *store.Tx, userID, tenantID uuid.UUID) (store.Membership, []Membership, error) {
+	self := SelfTenantID(userID)
+	wanted := or(tenantID, self)
+	all, err := tx.Memberships(userID, maxListed)
+	if err != nil {
+		return store.Membership{}, nil, fmt.Errorf("listing the tenants: %w", err)
+	}
+	var chosen store.Membership
+	if i := slices.IndexFunc(all, func(m store.Membership) bool { return m.TenantID == wanted }); i >= 0 {
+		chosen = all[i]
+	} else if chosen, err = tx.Membership(wanted, userID); errors.Is(err, store.ErrNotFound) {
+		return store.Membership{}, nil, fault.Invalid(fault.Field{Field: "tenant_id", Problem: "is not one of your tenants"})
+	} else if err != nil {
+		return store.Membership{}, nil, fmt.Errorf("reading the membership: %w", err)
+	}
+	listed := make([]Membership, 0, len(all))
+	for _, m := range all {
+		tenant, err := tx.Tenant(m.TenantID)
+		if err != nil {
+			return store.Membership{}, nil, fmt.Errorf("reading tenant %s: %w", m.TenantID, err)
+		}
+		listed = append(listed, Membership{TenantID: m.TenantID, Name: tenant.Name, Role: m.Role, Self: m.TenantID == self})
+	}
+	return chosen, listed, nil
+}
