@@ -1,0 +1,122 @@
+package gcp
+
+import "strings"
+
+const (
+	secretType  = "gcp:secretmanager/secret:Secret"
+	versionType = "gcp:secretmanager/secretVersion:SecretVersion"
+)
+
+// kind is what is known of one type of resource. Templates name inputs and
+// earlier outputs in braces.
+type kind struct {
+	id       string
+	required []string
+	// replaces are the inputs that cannot be changed in place, besides project.
+	replaces []string
+	// outputs are what the cloud adds, in order.
+	outputs []output
+}
+
+type output struct{ name, template string }
+
+// Values that are no function of the inputs.
+const (
+	now     = "<now>"     // the time of creation
+	address = "<address>" // an address out of a block for documentation
+	number  = "<number>"  // a unique number
+)
+
+var created = output{"createTime", now}
+
+func member(parent, id string) kind {
+	return kind{
+		id: id + "/{role}/{member}", required: []string{parent, "role", "member"},
+		replaces: []string{parent, "role", "member", "condition", "location"}, outputs: []output{{"etag", "{id}"}},
+	}
+}
+
+var kinds = map[string]kind{
+	"gcp:artifactregistry/repository:Repository": {
+		id:       "projects/{project}/locations/{location}/repositories/{repositoryId}",
+		required: []string{"repositoryId", "format"}, replaces: []string{"repositoryId", "location", "format", "mode", "kmsKeyName"},
+		outputs: []output{{"name", "{repositoryId}"}, created},
+	},
+	"gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": member("repository",
+		"projects/{project}/locations/{location}/repositories/{repository}"),
+	secretType: {
+		id:       "projects/{project}/secrets/{secretId}",
+		required: []string{"secretId", "replication"}, replaces: []string{"secretId", "replication"},
+		outputs: []output{{"name", "projects/{project}/secrets/{secretId}"}, created},
+	},
+	versionType: {
+		id: "{secret}/versions/{version}", required: []string{"secret", "secretData"},
+		replaces: []string{"secret", "secretData", "isSecretDataBase64"}, outputs: []output{{"name", "{id}"}, created},
+	},
+	"gcp:secretmanager/secretIamMember:SecretIamMember": member("secretId", "projects/{project}/secrets/{secretId}"),
+	"gcp:serviceaccount/account:Account": {
+		id:       "projects/{project}/serviceAccounts/{accountId}@{project}.iam.gserviceaccount.com",
+		required: []string{"accountId"}, replaces: []string{"accountId"},
+		outputs: []output{
+			{"email", "{accountId}@{project}.iam.gserviceaccount.com"}, {"name", "{id}"},
+			{"member", "serviceAccount:{email}"}, {"uniqueId", number},
+		},
+	},
+	"gcp:serviceaccount/iAMMember:IAMMember":      member("serviceAccountId", "{serviceAccountId}"),
+	"gcp:projects/iAMMember:IAMMember":            member("project", "{project}"),
+	"gcp:storage/bucketIAMMember:BucketIAMMember": member("bucket", "b/{bucket}"),
+	"gcp:compute/globalAddress:GlobalAddress": {
+		id:       "projects/{project}/global/addresses/{name}",
+		replaces: []string{"name", "address", "addressType", "ipVersion", "network", "prefixLength", "purpose", "description"},
+		outputs: []output{
+			{"address", address}, {"selfLink", "https://www.googleapis.com/compute/v1/{id}"}, {"creationTimestamp", now},
+		},
+	},
+	"gcp:compute/network:Network": {
+		id: "projects/{project}/global/networks/{name}", replaces: []string{"name", "autoCreateSubnetworks", "description", "mtu"},
+		outputs: []output{{"selfLink", "https://www.googleapis.com/compute/v1/{id}"}},
+	},
+	"gcp:compute/subnetwork:Subnetwork": {
+		id:       "projects/{project}/regions/{region}/subnetworks/{name}",
+		required: []string{"network", "ipCidrRange"}, replaces: []string{"name", "network", "region", "purpose", "description"},
+		outputs: []output{{"selfLink", "https://www.googleapis.com/compute/v1/{id}"}, {"gatewayAddress", address}},
+	},
+	"gcp:certificatemanager/certificateMap:CertificateMap": {
+		id: "projects/{project}/locations/global/certificateMaps/{name}", replaces: []string{"name"}, outputs: []output{created},
+	},
+	"gcp:certificatemanager/certificate:Certificate": {
+		id:       "projects/{project}/locations/{location}/certificates/{name}",
+		replaces: []string{"name", "location", "scope", "managed"},
+	},
+	"gcp:certificatemanager/certificateMapEntry:CertificateMapEntry": {
+		id:       "projects/{project}/locations/global/certificateMaps/{map}/certificateMapEntries/{name}",
+		required: []string{"map", "certificates"}, replaces: []string{"name", "map", "hostname", "matcher"},
+		outputs: []output{created, {"state", "ACTIVE"}},
+	},
+	"gcp:certificatemanager/dnsAuthorization:DnsAuthorization": {
+		id:       "projects/{project}/locations/{location}/dnsAuthorizations/{name}",
+		required: []string{"domain"}, replaces: []string{"name", "domain", "location", "type"},
+	},
+	"gcp:storage/bucket:Bucket": {
+		id: "{name}", required: []string{"location"}, replaces: []string{"name", "location", "customPlacementConfig"},
+		outputs: []output{{"url", "gs://{name}"}, {"selfLink", "https://www.googleapis.com/storage/v1/b/{name}"}},
+	},
+	"gcp:projects/service:Service": {
+		id: "{project}/{service}", required: []string{"service"}, replaces: []string{"service"},
+	},
+}
+
+// kindOf returns what is known of the type; of others the usual is assumed.
+func kindOf(typ string) kind {
+	if known, ok := kinds[typ]; ok {
+		return known
+	}
+	// gcp:compute/router:Router is projects/P/compute/router/NAME.
+	_, path, _ := strings.Cut(typ, ":")
+	path, _, _ = strings.Cut(path, ":")
+	return kind{
+		id:       "projects/{project}/" + path + "/{name}",
+		replaces: []string{"name", "location", "region", "zone", "network"},
+		outputs:  []output{{"selfLink", "https://www.googleapis.com/{id}"}},
+	}
+}
