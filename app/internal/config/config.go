@@ -30,11 +30,13 @@ type Config struct {
 	Audience      string
 	AccessTTL     time.Duration
 	RefreshTTL    time.Duration
+	LoginTTL      time.Duration
 	RefreshGrace  time.Duration
 
 	PasswordHashSlots     int
 	PasswordHashMemoryKiB int
-	PasswordHashTime      int
+	PasswordHashPasses    int
+	PasswordHashQueue     int
 	PasswordHashWait      time.Duration
 
 	RequestTimeout time.Duration

@@ -25,9 +25,11 @@ const (
 	envAudience       = prefix + "TOKEN_AUDIENCE"
 	envAccessTTL      = prefix + "ACCESS_TOKEN_TTL"
 	envRefreshTTL     = prefix + "REFRESH_TOKEN_TTL"
+	envLoginTTL       = prefix + "LOGIN_TTL"
 	envRefreshGrace   = prefix + "REFRESH_GRACE"
 	envHashMemory     = prefix + "PASSWORD_HASH_MEMORY_KIB"
-	envHashTime       = prefix + "PASSWORD_HASH_PASSES"
+	envHashPasses     = prefix + "PASSWORD_HASH_PASSES"
+	envHashQueue      = prefix + "PASSWORD_HASH_QUEUE"
 	envHashWait       = prefix + "PASSWORD_HASH_WAIT"
 	envRequestTimeout = prefix + "REQUEST_TIMEOUT"
 	envCORSOrigins    = prefix + "CORS_ORIGINS"
@@ -68,23 +70,27 @@ func Settings() []Setting {
 			nonEmpty(func(c *Config) *string { return &c.JWTSecretFile })},
 		{envIssuer, "text", contract.ServiceName, "Issuer (iss) of access tokens.",
 			nonEmpty(func(c *Config) *string { return &c.Issuer })},
-		{envAudience, "text", "coditect-v5", "Audience (aud) of access tokens.",
+		{envAudience, "text", contract.ServiceName, "Audience (aud) of access tokens.",
 			nonEmpty(func(c *Config) *string { return &c.Audience })},
 		{envAccessTTL, "duration", "15m", "Life of an access token: 1s to 24h.",
 			duration(func(c *Config) *time.Duration { return &c.AccessTTL }, time.Second, 24*time.Hour)},
 		{envRefreshTTL, "duration", "720h", "Life of an unused refresh token: 1m to 8760h. Each use starts it anew.",
 			duration(func(c *Config) *time.Duration { return &c.RefreshTTL }, time.Minute, 8760*time.Hour)},
-		{envRefreshGrace, "duration", "10s", "Time in which a second use of one refresh token counts as a race, not as theft: 0s to 5m.",
-			duration(func(c *Config) *time.Duration { return &c.RefreshGrace }, 0, 5*time.Minute)},
+		{envLoginTTL, "duration", "2160h", "Life of a login, however often it is refreshed: 1m to 87600h.",
+			duration(func(c *Config) *time.Duration { return &c.LoginTTL }, time.Minute, 87600*time.Hour)},
+		{envRefreshGrace, "duration", "30s", "Time in which a second use of one refresh token counts as a race, not as theft: 1s to 5m.",
+			duration(func(c *Config) *time.Duration { return &c.RefreshGrace }, time.Second, 5*time.Minute)},
 
 		{contract.EnvPasswordHashSlots, "1 to 64 or auto", "auto", "Passwords hashed at the same time. auto: as many as the cores and the memory limit allow.",
 			hashSlots},
 		{envHashMemory, "number", "19456", "Memory of one Argon2id hash in KiB: 8192 to 1048576. Raising it rehashes at the next login.",
 			number(func(c *Config) *int { return &c.PasswordHashMemoryKiB }, 8192, 1<<20)},
-		{envHashTime, "number", "2", "Passes of one Argon2id hash: 1 to 16. Raising it rehashes at the next login.",
-			number(func(c *Config) *int { return &c.PasswordHashTime }, 1, 16)},
-		{envHashWait, "duration", "3s", "Longest wait for a slot before the answer is 503 busy: 0s to 30s.",
-			duration(func(c *Config) *time.Duration { return &c.PasswordHashWait }, 0, 30*time.Second)},
+		{envHashPasses, "number", "2", "Passes of one Argon2id hash: 1 to 16. Raising it rehashes at the next login.",
+			number(func(c *Config) *int { return &c.PasswordHashPasses }, 1, 16)},
+		{envHashQueue, "number", "256", "Requests that may wait for a slot; one more is answered 503 busy at once: 1 to 65536.",
+			number(func(c *Config) *int { return &c.PasswordHashQueue }, 1, 1<<16)},
+		{envHashWait, "duration", "5s", "Longest wait for a slot before the answer is 503 busy: 10ms to 30s.",
+			duration(func(c *Config) *time.Duration { return &c.PasswordHashWait }, 10*time.Millisecond, 30*time.Second)},
 
 		{envRequestTimeout, "duration", "10s", "Longest time that one request may work: 100ms to 5m.",
 			duration(func(c *Config) *time.Duration { return &c.RequestTimeout }, 100*time.Millisecond, 5*time.Minute)},
@@ -203,6 +209,9 @@ func checkTogether(c Config) []error {
 	var faults []error
 	if c.StoreEngine == contract.EngineFoundationDB && c.ClusterFile == "" {
 		faults = append(faults, fmt.Errorf("%s: the engine %s needs the path of its cluster file", contract.EnvClusterFile, contract.EngineFoundationDB))
+	}
+	if c.RefreshTTL > c.LoginTTL {
+		faults = append(faults, fmt.Errorf("%s: a refresh token (%v) must not outlive its login (%s=%v)", envRefreshTTL, c.RefreshTTL, envLoginTTL, c.LoginTTL))
 	}
 	if c.AccessTTL > c.RefreshTTL {
 		faults = append(faults, fmt.Errorf("%s: an access token (%v) must not outlive the refresh token (%s=%v)", envAccessTTL, c.AccessTTL, envRefreshTTL, c.RefreshTTL))

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/config"
+	"coditect.ai/platform/app/internal/kv"
+	"coditect.ai/platform/app/internal/kv/sqlitekv"
+	"coditect.ai/platform/app/internal/store"
+)
+
+// subspace holds everything that the service keeps in the database.
+const subspace = "coditect-v5"
+
+// engines are those that the binary has, by the name that the settings call them.
+var engines = map[string]func(context.Context, config.Config) (kv.Database, error){
+	contract.EngineEmbedded: func(ctx context.Context, cfg config.Config) (kv.Database, error) {
+		return sqlitekv.Open(ctx, sqlitekv.Options{Dir: cfg.StoreDir})
+	},
+}
+
+// openStore opens the engine that the settings name, and the store in it.
+func openStore(ctx context.Context, cfg config.Config, now func() time.Time) (kv.Database, *store.Store, error) {
+	open, ok := engines[cfg.StoreEngine]
+	if !ok {
+		return nil, nil, fmt.Errorf("this binary has no engine %q; coditect-api version lists those it has", cfg.StoreEngine)
+	}
+	db, err := open(ctx, cfg)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the store (engine %s): %w", cfg.StoreEngine, err)
+	}
+	return db, store.New(db, subspace, now), nil
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"coditect.ai/platform/app/internal/auth"
+	"coditect.ai/platform/app/internal/httpapi"
+	"coditect.ai/platform/app/internal/kv"
+	"coditect.ai/platform/app/internal/session"
+	"coditect.ai/platform/app/internal/store"
+)
+
+const (
+	firstRetry = 100 * time.Millisecond // pause after the first failure to open, doubled by each
+	lastRetry  = 5 * time.Second
+	watchEvery = 5 * time.Second // between looks at readiness
+	sweepEvery = time.Minute     // between sweeps of what has expired
+	remindOf   = time.Minute     // between log lines about one lasting trouble
+	sweepBatch = 500             // entries of one sweep's transaction
+)
+
+// keeper opens the store, however long that takes, and looks after it: it
+// sweeps what has expired and logs when the service is not ready.
+type keeper struct {
+	p *process
+
+	mu sync.Mutex
+	db kv.Database // nil until opened
+
+	troubled time.Time // when the present trouble was last logged; zero without one
+}
+
+func newKeeper(p *process) *keeper { return &keeper{p: p} }
+
+// run ends with ctx.
+func (k *keeper) run(ctx context.Context) {
+	st := k.open(ctx)
+	if st == nil {
+		return
+	}
+	watch, sweep := time.NewTicker(watchEvery), time.NewTicker(sweepEvery)
+	defer watch.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-watch.C:
+			k.note(ctx, k.p.api.Ready(ctx))
+		case <-sweep.C:
+			k.sweep(ctx, st)
+		}
+	}
+}
+
+// open tries until it has a backend; it returns nil when ctx ended first.
+func (k *keeper) open(ctx context.Context) *store.Store {
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		st, err := k.tryOpen(ctx)
+		k.note(ctx, err)
+		if err == nil {
+			return st
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (k *keeper) tryOpen(ctx context.Context) (*store.Store, error) {
+	cfg := k.p.cfg
+	db, st, err := openStore(ctx, cfg, k.p.now)
+	if err != nil {
+		return nil, err
+	}
+	service, err := auth.New(authConfig(cfg), st, k.p.keys, k.p.now)
+	if err != nil {
+		return nil, fmt.Errorf("start the rules: %w (close the store: %v)", err, db.Close())
+	}
+	k.mu.Lock()
+	k.db = db
+	k.mu.Unlock()
+	k.measure(service, st)
+	k.p.api.Open(&httpapi.Backend{
+		Auth:     service,
+		Sessions: session.NewService(st),
+		Probe: func(ctx context.Context) error {
+			return db.Read(ctx, func(r kv.Reader) error {
+				_, err := r.Get([]byte(subspace))
+				return err
+			})
+		},
+	})
+	k.p.log.InfoContext(ctx, "store open", slog.String("engine", cfg.StoreEngine))
+	return st, nil
+}
+
+// measure registers the meters of what has been opened.
+func (k *keeper) measure(service *auth.Service, st *store.Store) {
+	m := k.p.metrics
+	m.Gauge("coditect_password_hash_slots", "Passwords that may be hashed at the same time.", func() float64 { return float64(service.GateStats().Slots) })
+	m.Gauge("coditect_password_hash_running", "Passwords being hashed.", func() float64 { return float64(service.GateStats().Running) })
+	m.Gauge("coditect_password_hash_waiting", "Requests waiting for a hash slot.", func() float64 { return float64(service.GateStats().Waiting) })
+	m.Counter("coditect_password_hash_refused_total", "Requests answered busy for want of a hash slot.", func() float64 { return float64(service.GateStats().Refused) })
+	m.Counter("coditect_store_transactions_total", "Transactions asked of the store.", func() float64 { return float64(st.Stats().Transactions) })
+	m.Counter("coditect_store_attempts_total", "Runs of transactions, retries included.", func() float64 { return float64(st.Stats().Attempts) })
+	m.Counter("coditect_store_reads_total", "Keys and ranges read.", func() float64 { return float64(st.Stats().Reads) })
+	m.Counter("coditect_store_writes_total", "Keys and ranges written.", func() float64 { return float64(st.Stats().Writes) })
+}
+
+// note logs the first sight of a trouble, a reminder while it lasts, and its end.
+func (k *keeper) note(ctx context.Context, trouble error) {
+	if ctx.Err() != nil {
+		return // stopping is no trouble
+	}
+	now := k.p.now()
+	switch {
+	case trouble == nil && !k.troubled.IsZero():
+		k.troubled = time.Time{}
+		k.p.log.InfoContext(ctx, "ready again")
+	case trouble != nil && now.Sub(k.troubled) >= remindOf:
+		k.troubled = now
+		k.p.log.WarnContext(ctx, "not ready", slog.String("cause", trouble.Error()))
+	}
+}
+
+// sweep removes what has expired, in small transactions.
+func (k *keeper) sweep(ctx context.Context, st *store.Store) {
+	for {
+		n, err := st.Sweep(ctx, sweepBatch)
+		if err != nil && ctx.Err() == nil {
+			k.p.log.WarnContext(ctx, "sweep of expired entries failed; the next one tries again", slog.String("cause", err.Error()))
+		}
+		if err != nil || n < sweepBatch {
+			return
+		}
+	}
+}
+
+// close lets go of the database, if it was ever opened. run has ended.
+func (k *keeper) close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.db == nil {
+		return nil
+	}
+	if err := k.db.Close(); err != nil {
+		return fmt.Errorf("close the store: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+// Command coditect-api is the Coditect V5 API: the service itself and the
+// sub-commands that belong to its data. It owns configuration, wiring and the
+// life of the process; everything that answers a request is below
+// internal/httpapi.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// The exit codes.
+const (
+	exitOK    = 0
+	exitFault = 1 // what was asked for failed
+	exitUsage = 2 // the command line or the settings are wrong
+)
+
+// console is where a command gets its input and leaves its output.
+type console struct {
+	environ []string
+	signals <-chan os.Signal // SIGTERM and SIGINT, as often as they come
+	out     io.Writer
+	err     io.Writer
+}
+
+// fail prints a sentence about what went wrong and returns code.
+func (c console) fail(code int, format string, args ...any) int {
+	c.print(c.err, "coditect-api: "+format+"\n", args...)
+	return code
+}
+
+func (c console) print(w io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(w, format, args...) // a console that takes no text has nobody to tell
+}
+
+type command struct {
+	name, usage, doc string
+	run              func(ctx context.Context, c console, args []string) int
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "serve", "run the API until SIGTERM", serveCommand},
+		{"config", "config [--markdown]", "print the settings in force, or document every setting", configCommand},
+		{"keygen", "keygen [--if-missing] FILE", "write a new signing key to FILE", keygenCommand},
+		{"check", "check [--json]", "check that every record and index of the store agrees", checkCommand},
+		{"version", "version [--json]", "print what was built", versionCommand},
+	}
+}
+
+func main() {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	os.Exit(run(context.Background(), console{environ: os.Environ(), signals: signals, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
+}
+
+// run is main without the process around it.
+func run(ctx context.Context, c console, args []string) int {
+	if len(args) > 0 {
+		for _, cmd := range commands() {
+			if cmd.name == args[0] {
+				return cmd.run(ctx, c, args[1:])
+			}
+		}
+	}
+	w, code := c.err, exitUsage
+	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
+		w, code = c.out, exitOK
+	}
+	c.print(w, "Usage: coditect-api COMMAND\n\n")
+	for _, cmd := range commands() {
+		c.print(w, "  %-28s %s\n", cmd.usage, cmd.doc)
+	}
+	c.print(w, "\nSettings come from the environment: see coditect-api config --markdown.\n")
+	return code
+}

@@ -1,0 +1,153 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"coditect.ai/platform/app/internal/auth"
+	"coditect.ai/platform/app/internal/fault"
+	"coditect.ai/platform/app/internal/telemetry"
+)
+
+// statusClientGone is what logs and metrics show for a client that left before its answer.
+const statusClientGone = 499
+
+// call is one request on its way through: the router hands it to handlers as
+// their ResponseWriter, so that it needs no room in the context.
+type call struct {
+	http.ResponseWriter
+	api   *API
+	route *Route
+	start time.Time
+	id    string
+
+	// For handlers; set as far as the route asks for them.
+	backend *Backend
+	access  auth.Access
+	pathID  uuid.UUID
+	address string // the client's
+	query   map[string]string
+
+	// The answer.
+	status int
+	size   int
+	err    error
+}
+
+// callOf returns the call that ServeHTTP has put under the router.
+func callOf(w http.ResponseWriter) *call {
+	c, ok := w.(*call)
+	if !ok {
+		panic(fmt.Sprintf("httpapi: a handler was given %T", w))
+	}
+	return c
+}
+
+// send writes the whole answer.
+func (c *call) send(status int, body []byte) {
+	h := c.Header()
+	c.status, c.size = status, len(body)
+	if body != nil {
+		h["Content-Type"] = jsonType
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	c.WriteHeader(status)
+	_, _ = c.Write(body) // fails only when the client has gone, and then nobody is left to tell
+}
+
+// refuse answers with err's fault, or not at all where the client has gone.
+func (c *call) refuse(r *http.Request, err error) {
+	c.err = err
+	if errors.Is(r.Context().Err(), context.Canceled) {
+		c.status = statusClientGone
+		return
+	}
+	f := faultOf(err)
+	h := c.Header()
+	status := statusOf(f.Code)
+	if status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", challenge(f))
+	}
+	if f.RetryAfter > 0 {
+		h.Set("Retry-After", retryAfter(f.RetryAfter))
+	}
+	c.send(status, encodeFailure(f, c.id))
+}
+
+// retryAfter writes a wait in whole seconds, rounded up.
+func retryAfter(wait time.Duration) string {
+	return strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10)
+}
+
+// finish is deferred around the whole call: it turns a panic into an answer,
+// then counts and logs.
+func (c *call) finish(r *http.Request) {
+	if p := recover(); p != nil {
+		if p == http.ErrAbortHandler {
+			panic(p) // net/http's own way to drop a connection
+		}
+		c.api.opts.Metrics.Panicked()
+		c.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		if c.status == 0 {
+			c.send(http.StatusInternalServerError, encodeFailure(faultOf(c.err), c.id))
+		}
+	}
+	took := c.api.opts.Now().Sub(c.start)
+	method := methodLabel(r.Method)
+	c.api.opts.Metrics.Done(c.route.Path, method, c.status, took)
+	c.log(r, method, took)
+}
+
+func (c *call) log(r *http.Request, method string, took time.Duration) {
+	level := slog.LevelInfo
+	switch {
+	case c.route.Probe:
+		level = slog.LevelDebug
+	case c.status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	}
+	log := c.api.opts.Log
+	if !log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 8)
+	attrs = append(
+		attrs,
+		slog.String("request_id", c.id),
+		slog.Group(
+			"httpRequest",
+			slog.String("requestMethod", method),
+			slog.String("requestUrl", c.route.Path),
+			slog.Int("status", c.status),
+			slog.Int("responseSize", c.size),
+			slog.String("latency", strconv.FormatFloat(took.Seconds(), 'f', 6, 64)+"s"),
+			slog.String("remoteIp", c.address),
+		),
+	)
+	if c.access.UserID != uuid.Nil {
+		attrs = append(attrs, slog.String("user_id", c.access.UserID.String()), slog.String("tenant_id", c.access.TenantID.String()))
+	}
+	if c.err != nil {
+		attrs = append(attrs, slog.String("code", string(fault.CodeOf(c.err))), slog.String("cause", c.err.Error()))
+	}
+	attrs = append(attrs, telemetry.Trace(r.Header.Get("Traceparent"))...)
+	log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// methodLabel keeps what clients invent out of the metrics' labels.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	default:
+		return "other"
+	}
+}

@@ -1,0 +1,113 @@
+package httpapi
+
+import (
+	"crypto/rand"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/fault"
+)
+
+// requestID returns the caller's id if it is sane, else a new one. Sane is
+// what is safe in a header, a log line and a shell.
+func requestID(h http.Header) string {
+	given := h[contract.HeaderRequestID]
+	if len(given) == 1 && sane(given[0]) {
+		return given[0]
+	}
+	return rand.Text()
+}
+
+func sane(id string) bool {
+	if len(id) == 0 || len(id) > 128 {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// errNoToken stands for a request that does not even try; RFC 6750 wants no error code in its challenge.
+var errNoToken = fault.New(fault.InvalidToken, "Sign in and send the access token as Authorization: Bearer.")
+
+// bearer returns the token of an Authorization header.
+func bearer(h http.Header) (string, error) {
+	given := h["Authorization"]
+	if len(given) != 1 {
+		return "", errNoToken
+	}
+	scheme, token, _ := strings.Cut(given[0], " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "bearer") || token == "" || strings.ContainsAny(token, " \t,") {
+		return "", errNoToken
+	}
+	return token, nil
+}
+
+// challenge is the WWW-Authenticate of a 401, which HTTP demands with each.
+func challenge(f *fault.Error) string {
+	if f.Code == fault.InvalidToken && f != errNoToken {
+		return `Bearer realm="` + contract.ServiceName + `", error="invalid_token"`
+	}
+	return `Bearer realm="` + contract.ServiceName + `"`
+}
+
+// clientAddress is the client's IP address. X-Forwarded-For counts only as far
+// as our own proxies have written it: each of them appends the address that it
+// was called from, so the client is that many entries from the right.
+func clientAddress(r *http.Request, proxies int) string {
+	peer, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		peer = r.RemoteAddr
+	}
+	if proxies == 0 {
+		return peer
+	}
+	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	if len(hops) < proxies {
+		return peer
+	}
+	addr, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-proxies]))
+	if err != nil {
+		return peer
+	}
+	return addr.Unmap().WithZone("").String()
+}
+
+// cors lets pages of other origins call. There are no cookies, so no answer
+// ever allows credentials.
+type cors struct {
+	origins []string
+	any     bool
+}
+
+func newCORS(origins []string) cors {
+	return cors{origins: origins, any: slices.Contains(origins, "*")}
+}
+
+// decorate adds what a browser needs to hand the answer to its page.
+func (p cors) decorate(h http.Header, r *http.Request) {
+	if len(p.origins) == 0 {
+		return
+	}
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" || (!p.any && !slices.Contains(p.origins, origin)) {
+		return
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", contract.HeaderRequestID+", "+contract.HeaderVersion+", Retry-After")
+	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+contract.HeaderRequestID)
+		h.Set("Access-Control-Max-Age", "600")
+	}
+}

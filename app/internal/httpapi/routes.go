@@ -1,0 +1,234 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+
+	"coditect.ai/platform/app/contract"
+)
+
+// Route is one row of the route table.
+type Route struct {
+	Method   string
+	Path     string // a template; {id} is a UUID
+	Probe    bool   // asked all the time: needs no backend, is logged at debug
+	SignedIn bool   // needs an access token
+	Status   int    // of success
+	Query    []Param
+	Request  reflect.Type // of the body; nil where the route takes none
+	Optional bool         // the body may be absent
+	Answer   reflect.Type // of the success envelope's data
+
+	run func(ctx context.Context, c *call, r *http.Request) ([]byte, error)
+}
+
+// Param is one query parameter; all are optional.
+type Param struct{ Name, Type, Doc string }
+
+// unmatched is the route of requests that no row is for, in logs and metrics.
+var unmatched = Route{Path: "unmatched"}
+
+// Routes returns the route table, in the order in which the router tries it.
+func Routes() []Route {
+	const base = contract.BasePath
+	get, post, del := http.MethodGet, http.MethodPost, http.MethodDelete
+	return []Route{
+		answers(Route{Method: get, Path: contract.HealthPath, Probe: true, Status: http.StatusOK}, health),
+		answers(Route{Method: get, Path: contract.ReadyPath, Probe: true, Status: http.StatusOK}, ready),
+
+		answers(Route{Method: get, Path: base + "/sessions/{id}", SignedIn: true, Status: http.StatusOK}, getSession),
+		answers(Route{Method: del, Path: base + "/sessions/{id}", SignedIn: true, Status: http.StatusOK}, deleteSession),
+		takes(Route{Method: post, Path: base + "/sessions", SignedIn: true, Status: http.StatusCreated, Optional: true}, createSession),
+		lists(Route{Method: get, Path: base + "/sessions", SignedIn: true, Status: http.StatusOK, Query: []Param{
+			{Name: "limit", Type: "integer", Doc: "Sessions in the answer, 1 to 200; 50 unless told."},
+			{Name: "cursor", Type: "string", Doc: "next_cursor of the page before."},
+		}}, listSessions),
+
+		takes(Route{Method: post, Path: base + "/auth/register", Status: http.StatusCreated}, register),
+		takes(Route{Method: post, Path: base + "/auth/login", Status: http.StatusOK}, login),
+		takes(Route{Method: post, Path: base + "/auth/refresh", Status: http.StatusOK}, refresh),
+		takes(Route{Method: post, Path: base + "/auth/logout", SignedIn: true, Status: http.StatusOK, Optional: true}, logout),
+	}
+}
+
+// takes completes a route whose handler takes a body.
+func takes[In, Out any](route Route, handle func(context.Context, *call, In) (Out, error)) Route {
+	route.Request, route.Answer = reflect.TypeFor[In](), reflect.TypeFor[Out]()
+	route.run = func(ctx context.Context, c *call, r *http.Request) ([]byte, error) {
+		var in In
+		if err := readBody(c.ResponseWriter, r, route.Optional, &in); err != nil {
+			return nil, err
+		}
+		out, err := handle(ctx, c, in)
+		if err != nil {
+			return nil, err
+		}
+		return encode(Success[Out]{Success: true, Data: out})
+	}
+	return route
+}
+
+// answers completes a route whose handler takes no body.
+func answers[Out any](route Route, handle func(context.Context, *call) (Out, error)) Route {
+	route.Answer = reflect.TypeFor[Out]()
+	route.run = func(ctx context.Context, c *call, _ *http.Request) ([]byte, error) {
+		out, err := handle(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return encode(Success[Out]{Success: true, Data: out})
+	}
+	return route
+}
+
+// lists completes a route that answers with a page: items and the cursor of
+// the next page, "" after the last.
+func lists[Item any](route Route, handle func(context.Context, *call) ([]Item, string, error)) Route {
+	route.Answer = reflect.TypeFor[[]Item]()
+	route.run = func(ctx context.Context, c *call, _ *http.Request) ([]byte, error) {
+		items, next, err := handle(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		page := &Page{}
+		if next != "" {
+			page.NextCursor = &next
+		}
+		return encode(Success[[]Item]{Success: true, Data: items, Page: page})
+	}
+	return route
+}
+
+func encode(v any) ([]byte, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode the answer: %w", err)
+	}
+	return body, nil
+}
+
+// resource is one path with the routes of its methods.
+type resource struct {
+	path   string
+	routes []Route
+	params [][]string // the known query parameters of each route
+	allow  []string   // the Allow header
+}
+
+// resources groups routes by path and keeps their order.
+func resources(routes []Route) []*resource {
+	var all []*resource
+	for _, route := range routes {
+		i := slices.IndexFunc(all, func(r *resource) bool { return r.path == route.Path })
+		if i < 0 {
+			i = len(all)
+			all = append(all, &resource{path: route.Path})
+		}
+		res := all[i]
+		var params []string
+		for _, p := range route.Query {
+			params = append(params, p.Name)
+		}
+		res.routes, res.params = append(res.routes, route), append(res.params, params)
+	}
+	for _, res := range all {
+		var methods []string
+		for _, route := range res.routes {
+			methods = append(methods, route.Method)
+			if route.Method == http.MethodGet {
+				methods = append(methods, http.MethodHead)
+			}
+		}
+		res.allow = []string{strings.Join(append(methods, http.MethodOptions), ", ")}
+	}
+	return all
+}
+
+// ServeHTTP finds the method's route and takes the request through the steps
+// that every route has.
+func (res *resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := callOf(w)
+	method := r.Method
+	switch method {
+	case http.MethodOptions:
+		res.options(c)
+		return
+	case http.MethodHead:
+		method = http.MethodGet // net/http leaves the body out
+	}
+	i := slices.IndexFunc(res.routes, func(route Route) bool { return route.Method == method })
+	if i < 0 {
+		c.route = &Route{Path: res.path}
+		c.Header()["Allow"] = res.allow
+		c.refuse(r, errMethod)
+		return
+	}
+	c.route = &res.routes[i]
+	body, err := c.work(r, res.params[i])
+	if err != nil {
+		c.refuse(r, err)
+		return
+	}
+	c.send(c.route.Status, body)
+}
+
+// options answers OPTIONS, a browser's preflight included.
+func (res *resource) options(c *call) {
+	c.route = &Route{Path: res.path}
+	h := c.Header()
+	h["Allow"] = res.allow
+	if h.Get("Access-Control-Allow-Headers") != "" {
+		h["Access-Control-Allow-Methods"] = res.allow
+	}
+	c.send(http.StatusNoContent, nil)
+}
+
+// work checks what stands in the request's head, cheapest first, then runs the route.
+func (c *call) work(r *http.Request, params []string) ([]byte, error) {
+	if c.route.Probe {
+		return c.route.run(r.Context(), c, r)
+	}
+	if c.backend = c.api.backend.Load(); c.backend == nil {
+		return nil, errNotOpen
+	}
+	if c.route.SignedIn {
+		token, err := bearer(r.Header)
+		if err != nil {
+			return nil, err
+		}
+		if c.access, err = c.backend.Auth.Verify(token); err != nil {
+			return nil, err
+		}
+	}
+	if id, ok := mux.Vars(r)["id"]; ok {
+		var err error
+		if c.pathID, err = parseID(id); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if c.query, err = readQuery(r.URL.RawQuery, params); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), c.api.opts.RequestTimeout)
+	defer cancel()
+	return c.route.run(ctx, c, r)
+}
+
+// parseID reads a UUID in its one canonical form; anything else is no one's id.
+func parseID(text string) (uuid.UUID, error) {
+	const canonical = len("00000000-0000-0000-0000-000000000000")
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != canonical {
+		return uuid.Nil, errNoThing
+	}
+	return id, nil
+}

@@ -1,0 +1,83 @@
+package telemetry
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"coditect.ai/platform/app/contract"
+)
+
+// Metrics are the service's meters, each with the release slot as a label.
+type Metrics struct {
+	registry *prometheus.Registry
+	slotted  prometheus.Registerer
+
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	panics   prometheus.Counter
+}
+
+// NewMetrics makes the meters of a process that serves version in slot.
+func NewMetrics(version, commit, slot string) *Metrics {
+	registry := prometheus.NewRegistry()
+	m := &Metrics{
+		registry: registry,
+		slotted:  prometheus.WrapRegistererWith(prometheus.Labels{"slot": slot}, registry),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: contract.MetricRequests, Help: "Answered requests.",
+		}, []string{"route", "method", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: contract.MetricRequestSeconds, Help: "Time from the request's head to the answer's last byte, in seconds.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route", "method"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: contract.MetricInFlight, Help: "Requests under way.",
+		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: contract.MetricPanics, Help: "Handlers that panicked; each was answered with 500.",
+		}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "coditect_build_info", Help: "Always 1; the labels tell the build.",
+		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
+	})
+	build.Set(1)
+	m.slotted.MustRegister(m.requests, m.seconds, m.inFlight, m.panics, build)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Begin counts a request as under way until Done.
+func (m *Metrics) Begin() { m.inFlight.Inc() }
+
+// Done counts an answered request. route is a template of the route table.
+func (m *Metrics) Done(route, method string, status int, took time.Duration) {
+	m.inFlight.Dec()
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route, method).Observe(took.Seconds())
+}
+
+// Panicked counts a handler that panicked.
+func (m *Metrics) Panicked() { m.panics.Inc() }
+
+// Gauge registers a gauge that is read when it is collected.
+func (m *Metrics) Gauge(name, help string, read func() float64) {
+	m.slotted.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+}
+
+// Counter registers a counter that is read when it is collected.
+func (m *Metrics) Counter(name, help string, read func() float64) {
+	m.slotted.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
+}
+
+// Handler serves the metrics in Prometheus' formats.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
