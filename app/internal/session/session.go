@@ -1,19 +1,39 @@
-// Package session owns IDE sessions: workspaces that a user has open in a tenant.
+// Package session owns IDE sessions: the workspaces that a user has open in a
+// tenant, as many as browser tabs. A session is its user's alone; to everyone
+// else, in the same tenant too, it does not exist.
+//
+// It knows store, fault, and auth for Authorize.
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"coditect.ai/platform/app/internal/auth"
+	"coditect.ai/platform/app/internal/fault"
 	"coditect.ai/platform/app/internal/store"
 )
 
-// New is the form of Create; every member is optional.
+// Bounds of a session and of a page.
+const (
+	maxName     = 200      // characters
+	maxPath     = 1024     // bytes
+	maxMetadata = 16 << 10 // bytes
+
+	defaultLimit = 50
+	maxLimit     = 200
+)
+
+// New is the form of Create. Every member is optional.
 type New struct {
 	Name          string
 	WorkspacePath string
@@ -27,7 +47,7 @@ type Session struct {
 	UserID        uuid.UUID
 	Name          string
 	WorkspacePath string
-	Metadata      json.RawMessage // a JSON object, {} where there is none
+	Metadata      json.RawMessage // a JSON object: {} where nothing was given
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 	LastActiveAt  time.Time
@@ -39,28 +59,172 @@ type Page struct {
 	Next     string // the cursor of the next page; "" after the last
 }
 
-var errNotYet = errors.New("not yet")
-
 // Service keeps sessions. It is safe for concurrent use.
-type Service struct{}
+type Service struct{ store *store.Store }
 
 // NewService returns a Service on st.
-func NewService(st *store.Store, now func() time.Time) *Service { return &Service{} }
+func NewService(st *store.Store) *Service { return &Service{store: st} }
 
 // Create opens a session of the caller in the token's tenant.
 func (s *Service) Create(ctx context.Context, a auth.Access, n New) (Session, error) {
-	return Session{}, errNotYet
+	n, faults := n.normal()
+	if len(faults) > 0 {
+		return Session{}, fault.Invalid(faults...)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Session{}, fmt.Errorf("making an id: %w", err)
+	}
+	var made store.Session
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := auth.Authorize(tx.Reader, a); err != nil {
+			return err
+		}
+		if tx.Again() {
+			found, err := tx.Session(a.TenantID, id)
+			if err == nil {
+				made = found // by an earlier run
+			}
+			if !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		now := tx.Now()
+		made = store.Session{
+			ID: id, TenantID: a.TenantID, UserID: a.UserID,
+			Name: n.Name, WorkspacePath: n.WorkspacePath, Metadata: n.Metadata,
+			CreatedAt: now, UpdatedAt: now, LastActiveAt: now,
+		}
+		tx.PutSession(made)
+		return nil
+	})
+	if err != nil {
+		return Session{}, err
+	}
+	return Session(made), nil
 }
 
-// Get returns the caller's session; anyone else's is fault.NotFound.
+// Get returns a session of the caller in the token's tenant; any other is fault.NotFound.
 func (s *Service) Get(ctx context.Context, a auth.Access, id uuid.UUID) (Session, error) {
-	return Session{}, errNotYet
+	var found store.Session
+	err := s.store.View(ctx, func(r *store.Reader) (err error) {
+		found, err = own(r, a, id)
+		return err
+	})
+	if err != nil {
+		return Session{}, err
+	}
+	return Session(found), nil
 }
 
-// Delete removes the caller's session.
-func (s *Service) Delete(ctx context.Context, a auth.Access, id uuid.UUID) error { return errNotYet }
+// Delete removes a session of the caller in the token's tenant; any other is fault.NotFound.
+func (s *Service) Delete(ctx context.Context, a auth.Access, id uuid.UUID) error {
+	seen := false // by an earlier run, whose commit may have taken effect
+	return s.store.Update(ctx, func(tx *store.Tx) error {
+		found, err := own(tx.Reader, a, id)
+		if seen && fault.CodeOf(err) == fault.NotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		seen = true
+		tx.DeleteSession(found)
+		return nil
+	})
+}
 
-// List returns the caller's sessions in the token's tenant, newest first. A limit of 0 is 50; the most is 200.
+// List returns the caller's sessions in the token's tenant, newest first. A
+// limit of 0 is 50, and 200 is the most; cursor is a Page's Next, or "" for the first page.
 func (s *Service) List(ctx context.Context, a auth.Access, limit int, cursor string) (Page, error) {
-	return Page{}, errNotYet
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	if limit < 1 || limit > maxLimit {
+		return Page{}, invalid("limit", "must be 1 to 200")
+	}
+	before := uuid.Nil
+	if cursor != "" {
+		var ok bool
+		if before, ok = parseCursor(cursor, a); !ok {
+			return Page{}, invalid("cursor", "must be the next_cursor of an earlier page of yours")
+		}
+	}
+	var found []store.Session
+	err := s.store.View(ctx, func(r *store.Reader) error {
+		if _, err := auth.Authorize(r, a); err != nil {
+			return err
+		}
+		var err error
+		found, err = r.Sessions(a.TenantID, a.UserID, before, limit+1)
+		return err
+	})
+	if err != nil {
+		return Page{}, err
+	}
+	page := Page{Sessions: make([]Session, 0, min(len(found), limit))}
+	for _, f := range found[:min(len(found), limit)] {
+		page.Sessions = append(page.Sessions, Session(f))
+	}
+	if len(found) > limit {
+		page.Next = cursorAfter(found[limit-1].ID, a)
+	}
+	return page, nil
+}
+
+var errNotFound = fault.New(fault.NotFound, "You have no such session in this tenant.")
+
+// own returns the caller's session, once the caller is who they were.
+func own(r *store.Reader, a auth.Access, id uuid.UUID) (store.Session, error) {
+	if _, err := auth.Authorize(r, a); err != nil {
+		return store.Session{}, err
+	}
+	found, err := r.Session(a.TenantID, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && found.UserID != a.UserID {
+		return store.Session{}, errNotFound
+	}
+	return found, err
+}
+
+func invalid(field, problem string) *fault.Error {
+	return &fault.Error{
+		Code: fault.InvalidRequest, Message: "A parameter is not valid; see fields.",
+		Fields: []fault.Field{{Field: field, Problem: problem}},
+	}
+}
+
+// normal returns the form as it is kept, and every field that breaks a rule.
+func (n New) normal() (New, []fault.Field) {
+	var faults []fault.Field
+	refuse := func(field, problem string) { faults = append(faults, fault.Field{Field: field, Problem: problem}) }
+	n.Name = strings.TrimSpace(n.Name)
+	if !plain(n.Name) || utf8.RuneCountInString(n.Name) > maxName {
+		refuse("name", "must be at most 200 characters, without control characters")
+	}
+	if !plain(n.WorkspacePath) || len(n.WorkspacePath) > maxPath {
+		refuse("workspace_path", "must be at most 1024 bytes, without control characters")
+	}
+	switch metadata, ok := object(n.Metadata); {
+	case !ok:
+		refuse("metadata", "must be a JSON object")
+	case len(metadata) > maxMetadata:
+		refuse("metadata", "must be at most 16 KiB")
+	default:
+		n.Metadata = metadata
+	}
+	return n, faults
+}
+
+func plain(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
+
+// object returns a JSON object without white space; nothing and null are an empty one.
+func object(raw json.RawMessage) (json.RawMessage, bool) {
+	if trimmed := bytes.TrimSpace(raw); len(trimmed) == 0 || string(trimmed) == "null" {
+		return json.RawMessage("{}"), true
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil || compact.Bytes()[0] != '{' {
+		return nil, false
+	}
+	return compact.Bytes(), true
 }

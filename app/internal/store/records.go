@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -160,14 +161,16 @@ func decode[T any](version byte, value []byte) (T, error) {
 
 // put encodes record at each of keys. What cannot be encoded fails the transaction.
 func (t *Tx) put(version byte, record any, keys ...tuple.Key) {
-	body, err := json.Marshal(record)
-	if err != nil {
+	var value bytes.Buffer
+	value.WriteByte(version)
+	body := json.NewEncoder(&value)
+	body.SetEscapeHTML(false) // it would make six bytes of one, past limits that others have checked
+	if err := body.Encode(record); err != nil {
 		t.failed = errors.Join(t.failed, fmt.Errorf("encoding %T: %w", record, err))
 		return
 	}
-	value := append([]byte{version}, body...)
 	for _, key := range keys {
-		t.set(key, value)
+		t.set(key, value.Bytes())
 	}
 }
 
