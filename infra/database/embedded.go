@@ -1,0 +1,43 @@
+package database
+
+import (
+	"fmt"
+
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/pod"
+)
+
+const embeddedVolume = "coditect-store"
+
+// embedded makes the volume that all pods of one machine share: the engine
+// lives inside the service's processes.
+func embedded(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.Part, error) {
+	claim, err := corev1.NewPersistentVolumeClaim(ctx, embeddedVolume, &corev1.PersistentVolumeClaimArgs{
+		Metadata: pod.Meta(embeddedVolume, args.Namespace, pod.Labels(embeddedVolume, component, nil), nil),
+		Spec: &corev1.PersistentVolumeClaimSpecArgs{
+			AccessModes:      pulumi.ToStringArray([]string{"ReadWriteMany"}),
+			StorageClassName: pulumi.String(args.Settings.StorageClass),
+			Resources: &corev1.VolumeResourceRequirementsArgs{
+				Requests: pulumi.StringMap{"storage": pulumi.String(args.Settings.StorageSize.String())},
+			},
+		},
+	}, pulumi.Parent(parent), pulumi.Protect(args.Protect))
+	if err != nil {
+		return pod.Part{}, fmt.Errorf("volume of the embedded engine: %w", err)
+	}
+	return pod.Part{
+		Env: corev1.EnvVarArray{
+			pod.Value(contract.EnvStoreEngine, contract.EngineEmbedded),
+			pod.Value(contract.EnvStoreDir, contract.StoreMountPath),
+		},
+		Volumes: corev1.VolumeArray{corev1.VolumeArgs{
+			Name:                  pulumi.String("store"),
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSourceArgs{ClaimName: pulumi.String(embeddedVolume)},
+		}},
+		Mounts: corev1.VolumeMountArray{pod.Mount("store", contract.StoreMountPath, false)},
+		Needs:  []pulumi.Resource{claim},
+	}, nil
+}

@@ -1,0 +1,31 @@
+package pod
+
+import (
+	networkingv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/networking/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// Port is a port in a network policy.
+func Port(protocol string, number int) networkingv1.NetworkPolicyPortArgs {
+	return networkingv1.NetworkPolicyPortArgs{Protocol: pulumi.String(protocol), Port: pulumi.Int(number)}
+}
+
+// NamespaceOf admits every pod of another namespace.
+func NamespaceOf(name string) networkingv1.NetworkPolicyPeerArgs {
+	return networkingv1.NetworkPolicyPeerArgs{
+		NamespaceSelector: Selector(map[string]string{"kubernetes.io/metadata.name": name}),
+	}
+}
+
+// Range admits a range of addresses.
+func Range(cidr string) networkingv1.NetworkPolicyPeerArgs {
+	return networkingv1.NetworkPolicyPeerArgs{IpBlock: &networkingv1.IPBlockArgs{Cidr: pulumi.String(cidr)}}
+}
+
+// NameLookups lets a pod ask the cluster's name servers, the node's own cache included.
+func NameLookups() networkingv1.NetworkPolicyEgressRuleArgs {
+	return networkingv1.NetworkPolicyEgressRuleArgs{
+		To:    networkingv1.NetworkPolicyPeerArray{NamespaceOf("kube-system"), Range("169.254.20.10/32")},
+		Ports: networkingv1.NetworkPolicyPortArray{Port("UDP", 53), Port("TCP", 53)},
+	}
+}

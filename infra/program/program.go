@@ -1,0 +1,215 @@
+// Package program composes an environment: it reads the settings, makes the
+// components in order, hands each one what the others put out, and states the
+// outputs. It is the only package that knows more than one component.
+package program
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/pulumi/pulumi-gcp/sdk/v7/go/gcp"
+	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"coditect.ai/platform/infra/database"
+	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/infra/registry"
+	"coditect.ai/platform/infra/secrets"
+	"coditect.ai/platform/infra/service"
+	"coditect.ai/platform/stacks"
+)
+
+// Project is the name of the Pulumi project.
+const Project = stacks.Project
+
+// Names of the program's outputs. None is secret.
+const (
+	OutputAddress    = "address"    // URL below which the API answers
+	OutputSplit      = "split"      // percent of requests by slot
+	OutputImages     = "images"     // image by slot, "" where there is none
+	OutputRepository = "repository" // what image names begin with
+	OutputSecrets    = "secrets"    // names of the secrets that need a value
+	OutputNamespace  = "namespace"
+	OutputServices   = "services" // name of each slot's Service
+	OutputEngine     = "engine"   // database engine
+)
+
+// Deploy makes the environment that the stack is named after.
+func Deploy(ctx *pulumi.Context) error {
+	values, err := configuration(ctx)
+	if err != nil {
+		return err
+	}
+	settings, err := stacks.Load(ctx.Stack(), values)
+	if err != nil {
+		return err
+	}
+	return deploy(ctx, settings)
+}
+
+// configuration collects what the stack sets. The SDK answers for one key at a
+// time; the keys that it was handed, which shows misspelt ones, are in the
+// environment of a program that Pulumi's language host runs.
+func configuration(ctx *pulumi.Context) (map[string]string, error) {
+	values := map[string]string{}
+	if handed := os.Getenv(pulumi.EnvConfig); handed != "" {
+		all := map[string]string{}
+		if err := json.Unmarshal([]byte(handed), &all); err != nil {
+			return nil, fmt.Errorf("read the stack's configuration: %w", err)
+		}
+		for key, value := range all {
+			if name, ours := strings.CutPrefix(key, Project+":"); ours {
+				values[name] = value
+			}
+		}
+	}
+	for _, setting := range stacks.Table() {
+		if value, ok := ctx.GetConfig(Project + ":" + setting.Key); ok {
+			values[setting.Key] = value
+		}
+	}
+	return values, nil
+}
+
+// deploy makes the components, from what others need to what needs others.
+func deploy(ctx *pulumi.Context, s stacks.Settings) error {
+	providers, cluster, err := connect(ctx, s)
+	if err != nil {
+		return err
+	}
+	labels := pulumi.StringMap{"platform": pulumi.String(Project), "environment": pulumi.String(string(s.Environment))}
+	images, err := registry.New(ctx, "registry", registry.Args{
+		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Repository: s.Registry.Repository,
+		KeepVersions: s.Registry.KeepVersions, UntaggedAge: s.Registry.UntaggedAge,
+		Labels: labels, Protect: s.Cloud.DeletionProtection,
+	}, providers)
+	if err != nil {
+		return err
+	}
+	namespace, err := makeNamespace(ctx, s, cluster)
+	if err != nil {
+		return err
+	}
+	secret, err := secrets.New(ctx, "secrets", secrets.Args{
+		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber,
+		Namespace: namespace, Reader: service.App, Labels: labels, Protect: s.Cloud.DeletionProtection,
+	}, providers)
+	if err != nil {
+		return err
+	}
+	records, err := database.New(ctx, "database", database.Args{
+		Namespace: namespace, Settings: s.Database, Protect: s.Cloud.DeletionProtection,
+		Identity: strings.Join([]string{s.Cloud.ProjectID, string(s.Environment), s.Cloud.Namespace}, "/"),
+	}, providers)
+	if err != nil {
+		return err
+	}
+	api, err := service.New(ctx, "service", serviceArgs(s, namespace, secret.Part, records.Part), providers)
+	if err != nil {
+		return err
+	}
+	entry, err := gateway.New(ctx, "gateway", gatewayArgs(s, namespace, api), providers)
+	if err != nil {
+		return err
+	}
+
+	split, releases, backends := pulumi.IntMap{}, pulumi.StringMap{}, pulumi.StringMap{}
+	for _, slot := range stacks.Slots() {
+		split[string(slot)] = pulumi.Int(s.Weight(slot))
+		releases[string(slot)] = pulumi.String(s.Image(slot))
+		backends[string(slot)] = api.Backends[slot]
+	}
+	ctx.Export(OutputAddress, entry.URL)
+	ctx.Export(OutputSplit, split)
+	ctx.Export(OutputImages, releases)
+	ctx.Export(OutputRepository, images.URL)
+	ctx.Export(OutputSecrets, secret.IDs)
+	ctx.Export(OutputNamespace, namespace)
+	ctx.Export(OutputServices, backends)
+	ctx.Export(OutputEngine, pulumi.String(string(s.Database.Engine)))
+	return nil
+}
+
+// connect names the clouds explicitly: no resource may fall back to whatever
+// project or cluster the machine happens to point at.
+func connect(ctx *pulumi.Context, s stacks.Settings) (pulumi.ResourceOption, *kubernetes.Provider, error) {
+	cloud, err := gcp.NewProvider(ctx, "gcp", &gcp.ProviderArgs{
+		Project: pulumi.String(s.Cloud.ProjectID), Region: pulumi.String(s.Cloud.Region),
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("provider of Google Cloud: %w", err)
+	}
+	args := &kubernetes.ProviderArgs{EnableServerSideApply: pulumi.Bool(true)}
+	if s.Environment.Cloud() {
+		args.Context = pulumi.String(s.Cloud.KubernetesContext)
+	} else {
+		args.Kubeconfig = pulumi.String(nowhere)
+	}
+	cluster, err := kubernetes.NewProvider(ctx, "kubernetes", args)
+	if err != nil {
+		return nil, nil, fmt.Errorf("provider of Kubernetes: %w", err)
+	}
+	return pulumi.Providers(cloud, cluster), cluster, nil
+}
+
+// nowhere is a kubeconfig without a cluster: the local environment's simulated
+// provider needs none, and a real one attached by mistake must reach none.
+const nowhere = "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n"
+
+// makeNamespace makes the namespace of every workload, which admits only pods
+// that run without privileges, and returns its name.
+func makeNamespace(ctx *pulumi.Context, s stacks.Settings, cluster *kubernetes.Provider) (pulumi.StringOutput, error) {
+	labels := pod.Labels(s.Cloud.Namespace, "namespace", map[string]string{
+		"pod-security.kubernetes.io/enforce": "restricted",
+		"pod-security.kubernetes.io/warn":    "restricted",
+	})
+	namespace, err := corev1.NewNamespace(ctx, "namespace", &corev1.NamespaceArgs{
+		Metadata: &metav1.ObjectMetaArgs{Name: pulumi.String(s.Cloud.Namespace), Labels: labels},
+	}, pulumi.Provider(cluster), pulumi.Protect(s.Cloud.DeletionProtection))
+	if err != nil {
+		return pulumi.StringOutput{}, fmt.Errorf("namespace: %w", err)
+	}
+	return namespace.Metadata.Name().Elem(), nil
+}
+
+func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.Part) service.Args {
+	images := map[stacks.Slot]string{}
+	for _, slot := range stacks.Slots() {
+		images[slot] = s.Image(slot)
+	}
+	local := !s.Environment.Cloud()
+	return service.Args{
+		Namespace: namespace,
+		Images:    images,
+		Replicas:  s.Service.Replicas, MaxReplicas: s.Service.MaxReplicas, CPUTarget: s.Service.CPUTarget,
+		Size: pod.Size{
+			CPURequest: s.Service.CPURequest, CPULimit: s.Service.CPULimit,
+			MemoryRequest: s.Service.MemoryRequest, MemoryLimit: s.Service.MemoryLimit,
+		},
+		PreStop:    s.Service.PreStop,
+		Parts:      parts,
+		Callers:    gateway.Callers(local),
+		OwnAddress: local,
+	}
+}
+
+func gatewayArgs(s stacks.Settings, namespace pulumi.StringInput, api *service.Service) gateway.Args {
+	args := gateway.Args{Namespace: namespace, LocalPort: s.Gateway.LocalPort}
+	for _, slot := range stacks.Slots() {
+		args.Backends = append(args.Backends, gateway.Backend{
+			Slot: string(slot), Service: api.Backends[slot], Port: service.Port, Weight: s.Weight(slot),
+		})
+	}
+	if s.Environment.Cloud() {
+		args.TLS = &gateway.TLS{
+			Host: s.Gateway.Host, AddressName: s.Gateway.AddressName, CertificateMap: s.Gateway.CertificateMap,
+			Timeout: s.Gateway.Timeout, DrainTimeout: s.Gateway.DrainTimeout, LogPercent: s.Gateway.LogPercent,
+		}
+	}
+	return args
+}

@@ -1,0 +1,162 @@
+// Package service owns the API's workloads: two fixed slots, blue and green,
+// each with its own Service, Deployment, autoscaler and disruption budget.
+//
+// A release goes to the slot that carries no traffic, and only the gateway's
+// weights move; names and selectors never change. A slot without a release has
+// its Service, so that routes can always name both, and no pods.
+package service
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	networkingv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/networking/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/stacks"
+)
+
+const (
+	// App is the name of the workload and of its service account.
+	App = "coditect-api-v5"
+	// Port is the port of the slots' Services.
+	Port = 80
+
+	component = "api"
+)
+
+// Args of [New].
+type Args struct {
+	Namespace pulumi.StringInput
+	// Images by slot; a slot without one has no pods.
+	Images map[stacks.Slot]string
+	// Replicas is the number of pods of a slot, or the floor of its autoscaler
+	// where MaxReplicas is greater.
+	Replicas, MaxReplicas int
+	// CPUTarget is the percentage of requested CPU at which the autoscaler adds pods.
+	CPUTarget int
+	Size      pod.Size
+	// PreStop is how long a leaving pod goes on as if nothing were, while it is taken out of rotation.
+	PreStop time.Duration
+	// Parts are what other components add to the pods: secrets, the way to the database.
+	Parts []pod.Part
+	// Callers may reach the API's port.
+	Callers networkingv1.NetworkPolicyPeerArray
+	// OwnAddress makes each process listen on its pod's address alone, where pods share one network.
+	OwnAddress bool
+}
+
+func (a *Args) check() error {
+	var faults []error
+	if a.Namespace == nil {
+		faults = append(faults, errors.New("Namespace is not set"))
+	}
+	if a.Replicas < 2 || a.MaxReplicas < a.Replicas {
+		faults = append(faults, fmt.Errorf("replicas %d to %d: a slot has at least two pods, because routes do not fail over between slots", a.Replicas, a.MaxReplicas))
+	}
+	if a.PreStop < time.Second {
+		faults = append(faults, fmt.Errorf("PreStop is %s: requests would be lost while the pod is taken out of rotation", a.PreStop))
+	}
+	if err := a.Size.Fits(); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+// Service is the API in its slots.
+type Service struct {
+	pulumi.ResourceState
+
+	// Backends are the names of the slots' Services.
+	Backends map[stacks.Slot]pulumi.StringOutput
+}
+
+// New makes both slots.
+func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Service, error) {
+	if err := args.check(); err != nil {
+		return nil, fmt.Errorf("service %s: %w", name, err)
+	}
+	s := &Service{Backends: map[stacks.Slot]pulumi.StringOutput{}}
+	if err := ctx.RegisterComponentResource("coditect:service:Service", name, s, opts...); err != nil {
+		return nil, fmt.Errorf("service %s: %w", name, err)
+	}
+	account, err := corev1.NewServiceAccount(ctx, App, &corev1.ServiceAccountArgs{
+		Metadata:                     pod.Meta(App, args.Namespace, pod.Labels(App, component, nil), nil),
+		AutomountServiceAccountToken: pulumi.Bool(false),
+	}, pulumi.Parent(s))
+	if err != nil {
+		return nil, fmt.Errorf("service %s: service account: %w", name, err)
+	}
+	if err := admit(ctx, args, s); err != nil {
+		return nil, fmt.Errorf("service %s: network policy: %w", name, err)
+	}
+	outputs := pulumi.Map{}
+	for _, id := range stacks.Slots() {
+		one := slot{Args: &args, id: id, name: SlotName(id), parent: s, needs: []pulumi.Resource{account}}
+		backend, err := one.provision(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("service %s: slot %s: %w", name, id, err)
+		}
+		s.Backends[id] = backend
+		outputs[string(id)] = backend
+	}
+	if err := ctx.RegisterResourceOutputs(s, outputs); err != nil {
+		return nil, fmt.Errorf("service %s: outputs: %w", name, err)
+	}
+	return s, nil
+}
+
+// SlotName is the name of a slot's objects.
+func SlotName(slot stacks.Slot) string { return App + "-" + string(slot) }
+
+// slotLabels select a slot's pods. They never change: a selector cannot.
+func slotLabels(slot stacks.Slot) map[string]string {
+	return map[string]string{pod.LabelName: App, pod.LabelSlot: string(slot)}
+}
+
+// admit lets callers reach the API, the metrics collector reach metrics, and pods
+// reach what their parts lead to; nothing else.
+func admit(ctx *pulumi.Context, args Args, parent pulumi.Resource) error {
+	egress := networkingv1.NetworkPolicyEgressRuleArray{pod.NameLookups()}
+	for _, part := range args.Parts {
+		egress = append(egress, part.Egress...)
+	}
+	_, err := networkingv1.NewNetworkPolicy(ctx, App, &networkingv1.NetworkPolicyArgs{
+		Metadata: pod.Meta(App, args.Namespace, pod.Labels(App, component, nil), nil),
+		Spec: &networkingv1.NetworkPolicySpecArgs{
+			PodSelector: pod.Selector(map[string]string{pod.LabelName: App}),
+			PolicyTypes: pulumi.ToStringArray([]string{"Ingress", "Egress"}),
+			Ingress: networkingv1.NetworkPolicyIngressRuleArray{
+				networkingv1.NetworkPolicyIngressRuleArgs{
+					From:  args.Callers,
+					Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", contract.Port)},
+				},
+				networkingv1.NetworkPolicyIngressRuleArgs{
+					From:  networkingv1.NetworkPolicyPeerArray{pod.NamespaceOf("gmp-system")},
+					Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", contract.InternalPort)},
+				},
+			},
+			Egress: egress,
+		},
+	}, pulumi.Parent(parent))
+	return err
+}
+
+// labels of a slot's objects.
+func (s *slot) labels() pulumi.StringMap {
+	return pod.Labels(App, component, map[string]string{pod.LabelSlot: string(s.id)})
+}
+
+// podLabels are those of the slot and those that parts ask for.
+func (s *slot) podLabels() pulumi.StringMap {
+	more := map[string]string{pod.LabelSlot: string(s.id)}
+	for _, part := range s.Parts {
+		maps.Copy(more, part.Labels)
+	}
+	return pod.Labels(App, component, more)
+}

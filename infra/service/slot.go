@@ -1,0 +1,241 @@
+package service
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	appsv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apps/v1"
+	autoscalingv2 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/autoscaling/v2"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	policyv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/policy/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/stacks"
+)
+
+// leaveMargin is what the kubelet adds to a pod's own time to leave before it kills.
+const leaveMargin = 5 * time.Second
+
+// slot is one of the two fixed places of a release.
+type slot struct {
+	*Args
+
+	id     stacks.Slot
+	name   string
+	parent pulumi.Resource
+	needs  []pulumi.Resource
+}
+
+// provision makes the slot's Service and, where the slot has a release, its
+// pods and what keeps them at their number. It returns the Service's name.
+func (s *slot) provision(ctx *pulumi.Context) (pulumi.StringOutput, error) {
+	service, err := corev1.NewService(ctx, s.name, &corev1.ServiceArgs{
+		// Nothing waits for endpoints: a slot without a release has none.
+		Metadata: pod.Meta(s.name, s.Namespace, s.labels(), map[string]string{"pulumi.com/skipAwait": "true"}),
+		Spec: &corev1.ServiceSpecArgs{
+			Type:     pulumi.String("ClusterIP"),
+			Selector: pulumi.ToStringMap(slotLabels(s.id)),
+			Ports: corev1.ServicePortArray{corev1.ServicePortArgs{
+				Name: pulumi.String("http"), Port: pulumi.Int(Port), TargetPort: pulumi.Int(contract.Port), Protocol: pulumi.String("TCP"),
+			}},
+		},
+	}, pulumi.Parent(s.parent))
+	if err != nil {
+		return pulumi.StringOutput{}, fmt.Errorf("service: %w", err)
+	}
+	if s.Images[s.id] != "" {
+		if err := s.deploy(ctx); err != nil {
+			return pulumi.StringOutput{}, err
+		}
+	}
+	return service.Metadata.Name().Elem(), nil
+}
+
+func (s *slot) deploy(ctx *pulumi.Context) error {
+	needs := slices.Clone(s.needs)
+	for _, part := range s.Parts {
+		needs = append(needs, part.Needs...)
+	}
+	spec := &appsv1.DeploymentSpecArgs{
+		Selector: pod.Selector(slotLabels(s.id)),
+		// No pod goes before its successor has been ready for a while.
+		Strategy: &appsv1.DeploymentStrategyArgs{
+			Type: pulumi.String("RollingUpdate"),
+			RollingUpdate: &appsv1.RollingUpdateDeploymentArgs{
+				MaxUnavailable: pulumi.Int(0), MaxSurge: pulumi.Int(1),
+			},
+		},
+		MinReadySeconds:         pulumi.Int(2),
+		ProgressDeadlineSeconds: pulumi.Int(600),
+		RevisionHistoryLimit:    pulumi.Int(3),
+		Template:                s.template(),
+	}
+	scaled := s.MaxReplicas > s.Replicas
+	if !scaled {
+		// Where there is an autoscaler, the number of pods is its own.
+		spec.Replicas = pulumi.Int(s.Replicas)
+	}
+	deployment, err := appsv1.NewDeployment(ctx, s.name, &appsv1.DeploymentArgs{
+		Metadata: pod.Meta(s.name, s.Namespace, s.labels(), nil),
+		Spec:     spec,
+	}, pulumi.Parent(s.parent), pulumi.DependsOn(needs))
+	if err != nil {
+		return fmt.Errorf("deployment: %w", err)
+	}
+	if scaled {
+		if err := s.autoscale(ctx, deployment); err != nil {
+			return fmt.Errorf("autoscaler: %w", err)
+		}
+	}
+	if _, err := policyv1.NewPodDisruptionBudget(ctx, s.name, &policyv1.PodDisruptionBudgetArgs{
+		Metadata: pod.Meta(s.name, s.Namespace, s.labels(), nil),
+		Spec: &policyv1.PodDisruptionBudgetSpecArgs{
+			MaxUnavailable:             pulumi.Int(1),
+			Selector:                   pod.Selector(slotLabels(s.id)),
+			UnhealthyPodEvictionPolicy: pulumi.String("AlwaysAllow"),
+		},
+	}, pulumi.Parent(s.parent)); err != nil {
+		return fmt.Errorf("disruption budget: %w", err)
+	}
+	return nil
+}
+
+func (s *slot) template() *corev1.PodTemplateSpecArgs {
+	leave := s.PreStop + contract.DrainPause + contract.ShutdownGrace + leaveMargin
+	volumes := corev1.VolumeArray{}
+	inits := corev1.ContainerArray{}
+	for _, part := range s.Parts {
+		volumes = append(volumes, part.Volumes...)
+		inits = append(inits, part.InitContainers...)
+	}
+	spread := func(key string) corev1.TopologySpreadConstraintArgs {
+		return corev1.TopologySpreadConstraintArgs{
+			MaxSkew:           pulumi.Int(1),
+			TopologyKey:       pulumi.String(key),
+			WhenUnsatisfiable: pulumi.String("ScheduleAnyway"),
+			LabelSelector:     pod.Selector(slotLabels(s.id)),
+			MatchLabelKeys:    pulumi.ToStringArray([]string{"pod-template-hash"}),
+		}
+	}
+	return &corev1.PodTemplateSpecArgs{
+		Metadata: &metav1.ObjectMetaArgs{
+			Labels: s.podLabels(),
+			Annotations: pulumi.ToStringMap(map[string]string{
+				"prometheus.io/scrape": "true",
+				"prometheus.io/port":   strconv.Itoa(contract.InternalPort),
+				"prometheus.io/path":   contract.MetricsPath,
+			}),
+		},
+		Spec: &corev1.PodSpecArgs{
+			ServiceAccountName:            pulumi.String(App),
+			AutomountServiceAccountToken:  pulumi.Bool(false),
+			EnableServiceLinks:            pulumi.Bool(false),
+			TerminationGracePeriodSeconds: pulumi.Int(int(leave.Seconds())),
+			SecurityContext:               pod.Security(contract.UserID),
+			TopologySpreadConstraints: corev1.TopologySpreadConstraintArray{
+				spread("kubernetes.io/hostname"), spread("topology.kubernetes.io/zone"),
+			},
+			InitContainers: inits,
+			Containers:     corev1.ContainerArray{s.container()},
+			Volumes:        volumes,
+		},
+	}
+}
+
+func (s *slot) container() corev1.ContainerArgs {
+	env, mounts := s.environment(), corev1.VolumeMountArray{}
+	for _, part := range s.Parts {
+		env = append(env, part.Env...)
+		mounts = append(mounts, part.Mounts...)
+	}
+	probe := func(path string, period, timeout, failures int) *corev1.ProbeArgs {
+		return &corev1.ProbeArgs{
+			HttpGet:          &corev1.HTTPGetActionArgs{Path: pulumi.String(path), Port: pulumi.Int(contract.Port)},
+			PeriodSeconds:    pulumi.Int(period),
+			TimeoutSeconds:   pulumi.Int(timeout),
+			FailureThreshold: pulumi.Int(failures),
+		}
+	}
+	port := func(name string, number int) corev1.ContainerPortArgs {
+		return corev1.ContainerPortArgs{Name: pulumi.String(name), ContainerPort: pulumi.Int(number), Protocol: pulumi.String("TCP")}
+	}
+	return corev1.ContainerArgs{
+		Name:            pulumi.String("api"),
+		Image:           pulumi.String(s.Images[s.id]),
+		Args:            pulumi.ToStringArray([]string{contract.ServeCommand}),
+		Env:             env,
+		Ports:           corev1.ContainerPortArray{port("http", contract.Port), port("internal", contract.InternalPort)},
+		Resources:       s.Size.Resources(),
+		SecurityContext: pod.ContainerSecurity(),
+		// Liveness never asks the database: restarting the service mends none.
+		StartupProbe:   probe(contract.HealthPath, 1, 2, 60),
+		LivenessProbe:  probe(contract.HealthPath, 10, 3, 3),
+		ReadinessProbe: probe(contract.ReadyPath, 3, 3, 2),
+		Lifecycle: &corev1.LifecycleArgs{PreStop: &corev1.LifecycleHandlerArgs{
+			Sleep: &corev1.SleepActionArgs{Seconds: pulumi.Int(int(s.PreStop.Seconds()))},
+		}},
+		VolumeMounts: mounts,
+	}
+}
+
+// environment is the service's own; parts add theirs.
+func (s *slot) environment() corev1.EnvVarArray {
+	host := ""
+	var env corev1.EnvVarArray
+	if s.OwnAddress {
+		host = "$(POD_IP)"
+		env = append(env, pod.Field("POD_IP", "status.podIP"))
+	}
+	return append(env,
+		pod.Value(contract.EnvListen, fmt.Sprintf("%s:%d", host, contract.Port)),
+		pod.Value(contract.EnvInternalListen, fmt.Sprintf("%s:%d", host, contract.InternalPort)),
+		pod.Value(contract.EnvSlot, string(s.id)),
+		pod.Value(contract.EnvDrainPause, contract.DrainPause.String()),
+		pod.Value(contract.EnvShutdownGrace, contract.ShutdownGrace.String()),
+		pod.Value(contract.EnvPasswordHashSlots, strconv.Itoa(passwordHashSlots(s.Size))),
+		// The collector keeps the heap below the limit before the kernel looks at it.
+		pod.Value("GOMEMLIMIT", fmt.Sprintf("%dMiB", s.Size.MemoryLimit*8/10/stacks.MiB)),
+	)
+}
+
+// passwordHashSlots is how many passwords a pod of the size hashes at once: they
+// may take a quarter of its memory, and more than two a core only wait for each other.
+func passwordHashSlots(size pod.Size) int {
+	byMemory := int64(size.MemoryLimit) / 4 / contract.PasswordHashMemory
+	byCPU := 2 * ((int64(size.CPULimit) + int64(stacks.Core) - 1) / int64(stacks.Core))
+	return int(max(1, min(byMemory, byCPU)))
+}
+
+func (s *slot) autoscale(ctx *pulumi.Context, deployment *appsv1.Deployment) error {
+	_, err := autoscalingv2.NewHorizontalPodAutoscaler(ctx, s.name, &autoscalingv2.HorizontalPodAutoscalerArgs{
+		Metadata: pod.Meta(s.name, s.Namespace, s.labels(), nil),
+		Spec: &autoscalingv2.HorizontalPodAutoscalerSpecArgs{
+			ScaleTargetRef: &autoscalingv2.CrossVersionObjectReferenceArgs{
+				ApiVersion: pulumi.String("apps/v1"),
+				Kind:       pulumi.String("Deployment"),
+				Name:       deployment.Metadata.Name().Elem(),
+			},
+			MinReplicas: pulumi.Int(s.Replicas),
+			MaxReplicas: pulumi.Int(s.MaxReplicas),
+			Metrics: autoscalingv2.MetricSpecArray{autoscalingv2.MetricSpecArgs{
+				Type: pulumi.String("Resource"),
+				Resource: &autoscalingv2.ResourceMetricSourceArgs{
+					Name: pulumi.String("cpu"),
+					Target: &autoscalingv2.MetricTargetArgs{
+						Type: pulumi.String("Utilization"), AverageUtilization: pulumi.Int(s.CPUTarget),
+					},
+				},
+			}},
+			// Up at once, down slowly: a lull is not the end of a day.
+			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehaviorArgs{
+				ScaleDown: &autoscalingv2.HPAScalingRulesArgs{StabilizationWindowSeconds: pulumi.Int(300)},
+			},
+		},
+	}, pulumi.Parent(s.parent))
+	return err
+}

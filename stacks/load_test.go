@@ -1,0 +1,175 @@
+package stacks_test
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"coditect.ai/platform/stacks"
+)
+
+var image = "us-central1-docker.pkg.dev/coditect-dev/coditect/api@sha256:" + strings.Repeat("ab", 32)
+
+// cloud is the least that an environment in the cloud must set.
+func cloud(more map[string]string) map[string]string {
+	values := map[string]string{
+		"project": "coditect-dev", "projectNumber": "123456789012",
+		"kubernetesContext": "gke_coditect-dev_us-central1-a_dev", "gatewayHost": "dev.coditect.ai",
+	}
+	maps.Copy(values, more)
+	return values
+}
+
+func TestDefaultsHold(t *testing.T) {
+	s, err := stacks.Load("prod", cloud(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Environment != stacks.Prod || s.Database.Redundancy != stacks.Double || s.Database.Replicas != 3 ||
+		s.Database.MemoryLimit != 8*stacks.GiB || s.Service.CPURequest != 200 || s.Service.PreStop != 15*time.Second ||
+		!s.Cloud.DeletionProtection || s.Weight(stacks.Blue) != 100 || s.Image(stacks.Green) != "" {
+		t.Errorf("defaults are not what the platform asks for: %+v", s)
+	}
+}
+
+func TestValuesReplaceDefaults(t *testing.T) {
+	s, err := stacks.Load("local", map[string]string{
+		"databaseEngine": "embedded", "deletionProtection": "false", "registryUntaggedAge": "48h",
+		"serviceImageGreen": image, "gatewayWeightBlue": "0", "gatewayWeightGreen": "100", "serviceCpuLimit": "1500m",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Database.Engine != stacks.Embedded || s.Cloud.DeletionProtection || s.Registry.UntaggedAge != 48*time.Hour ||
+		s.Image(stacks.Green) != image || s.Weight(stacks.Green) != 100 || s.Service.CPULimit.String() != "1500m" {
+		t.Errorf("values are not what was set: %+v", s)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	local := map[string]string{"databaseEngine": "embedded"}
+	for name, test := range map[string]struct {
+		environment string
+		values      map[string]string
+		// want is each fault's key and a part of its reason.
+		want map[string]string
+	}{
+		"nothing set in a cloud": {"dev", nil, map[string]string{
+			"project": "needs the Google Cloud project", "projectNumber": "gcloud projects describe",
+			"kubernetesContext": "kubeconfig context", "gatewayHost": "host name",
+		}},
+		"every fault at once": {"dev", cloud(map[string]string{
+			"databaseReplica": "3", "serviceReplicas": "many", "clusterNodes": "0", "registryUntaggedAge": "soon",
+			"databaseMemoryLimit": "8GB", "serviceCpuRequest": "lots", "deletionProtection": "maybe", "databaseRedundancy": "quadruple",
+		}), map[string]string{
+			"databaseReplica": "did you mean databaseReplicas?", "serviceReplicas": "whole number", "clusterNodes": "from 1 to 100",
+			"registryUntaggedAge": "duration", "databaseMemoryLimit": "512Mi", "serviceCpuRequest": "200m",
+			"deletionProtection": "true or false", "databaseRedundancy": "single, double, triple",
+		}},
+		"an unknown key like no other": {"local", with(local, "colour", "red"), map[string]string{"colour": "docs/settings.md"}},
+		"double on two machines": {"dev", cloud(map[string]string{"clusterNodes": "2", "databaseReplicas": "2"}), map[string]string{
+			"databaseReplicas": "fewer than 3 machines",
+		}},
+		"triple on three machines": {"prod", cloud(map[string]string{"databaseRedundancy": "triple"}), map[string]string{
+			"databaseReplicas": "fewer than 5 machines",
+		}},
+		"more database pods than nodes": {"dev", cloud(map[string]string{"databaseReplicas": "5"}), map[string]string{
+			"databaseReplicas": "a node of its own",
+		}},
+		"single where data matters": {"staging", cloud(map[string]string{"databaseRedundancy": "single"}), map[string]string{
+			"databaseRedundancy": "would lose data",
+		}},
+		"machine smaller than requests": {"dev", cloud(map[string]string{"clusterMachineType": "e2-highcpu-4"}), map[string]string{
+			"clusterMachineType": "busiest node", "databaseMemoryLimit": "offers",
+		}},
+		"machine smaller than a limit": {"dev", cloud(map[string]string{"clusterMachineType": "e2-standard-2"}), map[string]string{
+			"databaseMemoryLimit": "offers 6249Mi",
+		}},
+		"machine unknown": {"dev", cloud(map[string]string{"clusterMachineType": "huge"}), map[string]string{
+			"clusterMachineType": "known machine type",
+		}},
+		"memory under FoundationDB's floor": {"dev", cloud(map[string]string{"databaseMemoryRequest": "2Gi"}), map[string]string{
+			"databaseMemoryRequest": "from 4Gi",
+		}},
+		"requests above limits": {"dev", cloud(map[string]string{"serviceMemoryRequest": "2Gi", "serviceCpuRequest": "2", "databaseCpuRequest": "3"}),
+			map[string]string{
+				"serviceMemoryRequest": "serviceMemoryLimit", "serviceCpuRequest": "serviceCpuLimit", "databaseCpuRequest": "databaseCpuLimit",
+				"clusterMachineType": "busiest node",
+			}},
+		"image by tag": {"dev", cloud(map[string]string{"serviceImageBlue": "coditect/api:latest"}), map[string]string{
+			"serviceImageBlue": "by digest",
+		}},
+		"weights that do not add up": {"local", with(local, "gatewayWeightGreen", "10"), map[string]string{
+			"gatewayWeightBlue": "together they must be 100, not 110",
+		}},
+		"weight out of bounds": {"local", with(local, "gatewayWeightBlue", "101"), map[string]string{"gatewayWeightBlue": "from 0 to 100"}},
+		"traffic to an empty slot": {"local", with(local, "serviceImageGreen", image), map[string]string{
+			"gatewayWeightBlue": "has no image",
+		}},
+		"floor above ceiling": {"local", with(local, "serviceReplicas", "11"), map[string]string{"serviceReplicas": "serviceMaxReplicas"}},
+		"embedded engine in a cloud": {"dev", cloud(local), map[string]string{"databaseEngine": "use foundationdb"}},
+		"FoundationDB on one machine": {"local", nil, map[string]string{"databaseEngine": "use embedded"}},
+		"a pause too short for a load balancer": {"dev", cloud(map[string]string{"servicePreStop": "1s"}), map[string]string{
+			"servicePreStop": "5s or more",
+		}},
+		"names that Kubernetes or Google refuse": {"dev", cloud(map[string]string{
+			"namespace": "kube-system", "region": "mars", "project": "X", "projectNumber": "x", "gatewayHost": "https://coditect.ai",
+			"registryRepository": "Coditect", "databaseVersion": "6.2.0",
+		}), map[string]string{
+			"namespace": "belong to the cluster", "region": "us-central1", "project": "ID", "projectNumber": "digits",
+			"gatewayHost": "domain name", "registryRepository": "lower-case", "databaseVersion": "7.3",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := stacks.Load(test.environment, test.values)
+			var refusal *stacks.Refusal
+			if !errors.As(err, &refusal) {
+				t.Fatalf("settings were not refused: %v", err)
+			}
+			found := map[string]string{}
+			for _, f := range refusal.Faults {
+				found[f.Key] += f.Reason
+				if !strings.Contains(err.Error(), stacks.Project+":"+f.Key+" "+f.Reason) {
+					t.Errorf("the message leaves out %s: %s", f.Key, f.Reason)
+				}
+			}
+			for key, reason := range test.want {
+				if !strings.Contains(found[key], reason) {
+					t.Errorf("%s: want a reason with %q, got %q", key, reason, found[key])
+				}
+				delete(found, key)
+			}
+			for key, reason := range found {
+				t.Errorf("%s was refused without need: %s", key, reason)
+			}
+		})
+	}
+}
+
+func TestUnknownEnvironment(t *testing.T) {
+	if _, err := stacks.Load("production", nil); err == nil || !strings.Contains(err.Error(), "dev staging prod") {
+		t.Errorf("want the environments by name, got %v", err)
+	}
+}
+
+// The table is sound: no key twice, each explained, each default legal by itself.
+func TestTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range stacks.Table() {
+		if seen[s.Key] || s.Key == "" || s.Doc == "" {
+			t.Errorf("setting %q: key and meaning must be there, once", s.Key)
+		}
+		seen[s.Key] = true
+	}
+	if _, err := stacks.Load("dev", cloud(nil)); err != nil {
+		t.Errorf("defaults are refused: %v", err)
+	}
+}
+
+func with(values map[string]string, key, value string) map[string]string {
+	values = maps.Clone(values)
+	values[key] = value
+	return values
+}
