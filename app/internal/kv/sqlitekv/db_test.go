@@ -1,39 +1,35 @@
-package sqlitekv
+package sqlitekv_test
 
 import (
 	"testing"
+	"time"
 
 	"coditect.ai/platform/app/internal/kv"
+	"coditect.ai/platform/app/internal/kv/kvtest"
+	"coditect.ai/platform/app/internal/kv/sqlitekv"
 )
 
-func TestSmoke(t *testing.T) {
-	db, err := Open(t.Context(), Options{Dir: t.TempDir()})
+// open opens a handle on the store in dir.
+func open(tb testing.TB, opt sqlitekv.Options) *sqlitekv.DB {
+	tb.Helper()
+	db, err := sqlitekv.Open(tb.Context(), opt)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	for range 3 {
-		if err := db.Transact(t.Context(), func(tr kv.Transaction) error {
-			v, err := tr.Get([]byte("a"))
-			if err != nil {
-				return err
+	return db
+}
+
+func TestConformance(t *testing.T) {
+	const maxAge = time.Second // the suite waits for it
+	kvtest.Run(t, kvtest.Engine{
+		New: func(t *testing.T) func(*testing.T) kv.Database {
+			t.Helper()
+			dir := t.TempDir()
+			return func(t *testing.T) kv.Database {
+				t.Helper()
+				return open(t, sqlitekv.Options{Dir: dir, MaxAge: maxAge})
 			}
-			tr.Set([]byte("a"), append(v, 'x'))
-			tr.Set([]byte("e"), nil)
-			tr.Add([]byte("n"), 5)
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Read(t.Context(), func(r kv.Reader) error {
-		ps, err := r.Range(kv.Range{End: []byte{0xff}}, kv.RangeOptions{})
-		t.Log(ps, err)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Log(db.Stats())
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+		},
+		MaxAge: maxAge,
+	})
 }
