@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -64,8 +65,8 @@ var errAccess = fault.New(fault.InvalidToken, "The access token is not valid or 
 // Verify proves that the service issued token and that it has not expired. It
 // asks no store; see Authorize.
 func (s *Service) Verify(token string) (Access, error) {
-	if len(token) > maxTokenBytes {
-		return Access{}, errAccess.Because(errors.New("too long"))
+	if len(token) > maxTokenBytes || strings.ContainsAny(token, "\r\n") { // which base64 would skip
+		return Access{}, errAccess.Because(errors.New("too long, or on several lines"))
 	}
 	var c claims
 	if _, err := s.parser.ParseWithClaims(token, &c, s.keys.keyOf); err != nil {

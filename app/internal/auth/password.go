@@ -187,8 +187,8 @@ var commonPasswords = sync.OnceValue(func() map[string]struct{} {
 // unleet undoes the replacements that every guesser tries.
 var unleet = strings.NewReplacer("@", "a", "4", "a", "3", "e", "1", "i", "!", "i", "0", "o", "$", "s", "5", "s", "7", "t")
 
-// maxSuffix is how many digits and marks after a common word do not help it.
-const maxSuffix = 4
+// maxSuffix is how many digits and marks after a common word do not help it: a year and a mark.
+const maxSuffix = 5
 
 // isCommon reports whether a guesser's first tries include the password: a
 // common one in any case, with the usual replacements, with a short tail of

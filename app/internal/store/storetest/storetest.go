@@ -1,12 +1,13 @@
 // Package storetest owns what tests of the rules need below them: a store on
 // the embedded engine in a directory of its own, a clock that they move, and a
-// database whose commits end unknown on demand.
+// database that is down, or whose commits end unknown, on demand.
 package storetest
 
 import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,12 +69,24 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// DB is an engine whose next commits can be made to end unknown.
+// DB is an engine with faults on demand.
 type DB struct {
 	kv.Database
 
+	down  atomic.Bool
 	mu    sync.Mutex
 	fates []Fate
+}
+
+// SetDown makes the database unavailable, or available again.
+func (d *DB) SetDown(down bool) { d.down.Store(down) }
+
+// Read reads, unless the database is down.
+func (d *DB) Read(ctx context.Context, fn func(kv.Reader) error) error {
+	if d.down.Load() {
+		return kv.ErrUnavailable
+	}
+	return d.Database.Read(ctx, fn)
 }
 
 // Fate is what becomes of a commit that is reported as unknown.
@@ -109,6 +122,9 @@ var errLost = errors.New("this commit is lost")
 // Transact runs fn until a commit of it is neither lost nor unknown.
 func (d *DB) Transact(ctx context.Context, fn func(kv.Transaction) error) error {
 	for {
+		if d.down.Load() {
+			return kv.ErrUnavailable
+		}
 		fate, unknown := d.fate()
 		err := d.Database.Transact(ctx, func(t kv.Transaction) error {
 			if err := fn(t); err != nil {
