@@ -1,0 +1,297 @@
+package session
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"coditect.ai/platform/app/internal/auth"
+	"coditect.ai/platform/app/internal/fault"
+	"coditect.ai/platform/app/internal/store"
+	"coditect.ai/platform/app/internal/store/storetest"
+)
+
+type env struct {
+	*storetest.Env
+	*Service
+	auth *auth.Service
+}
+
+func newEnv(tb testing.TB) *env {
+	tb.Helper()
+	base := storetest.New(tb)
+	keys, err := auth.ParseKeyring([]byte(auth.GenerateKey()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cheap := auth.PasswordParams{MemoryKiB: 8, Iterations: 1, Parallelism: 1}
+	service, err := auth.New(auth.Config{Password: cheap}, base.Store, keys, base.Clock.Now)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &env{Env: base, Service: NewService(base.Store), auth: service}
+}
+
+// user registers someone and returns what their token says.
+func (e *env) user(tb testing.TB, email string) auth.Access {
+	tb.Helper()
+	in, err := e.auth.Register(tb.Context(), auth.Registration{
+		Email: email, Password: "correct horse battery staple", FirstName: "A", LastName: "B",
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a, err := e.auth.Verify(in.Tokens.AccessToken)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return a
+}
+
+func (e *env) mustCreate(tb testing.TB, a auth.Access, n New) Session {
+	tb.Helper()
+	s, err := e.Create(tb.Context(), a, n)
+	if err != nil {
+		tb.Fatalf("creating: %v", err)
+	}
+	return s
+}
+
+func wantCode(tb testing.TB, err error, code fault.Code) {
+	tb.Helper()
+	if err == nil || fault.CodeOf(err) != code {
+		tb.Errorf("error is %v, want %s", err, code)
+	}
+}
+
+func TestLifeOfASession(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	a := e.user(t, "ada@example.com")
+	transactions := func(fn func()) uint64 {
+		before := e.Store.Stats().Transactions
+		fn()
+		return e.Store.Stats().Transactions - before
+	}
+	var made, got Session
+	costs := []uint64{
+		transactions(func() {
+			made = e.mustCreate(t, a, New{Name: " main ", WorkspacePath: "/home/ada/src", Metadata: json.RawMessage(` {"theme": "<dark>"} `)})
+		}),
+		transactions(func() {
+			var err error
+			if got, err = e.Get(t.Context(), a, made.ID); err != nil {
+				t.Error(err)
+			}
+		}),
+		transactions(func() {
+			if err := e.Delete(t.Context(), a, made.ID); err != nil {
+				t.Error(err)
+			}
+		}),
+	}
+	if !slices.Equal(costs, []uint64{1, 1, 1}) {
+		t.Errorf("create, get, delete took %v transactions, want 1 each", costs)
+	}
+	now := e.Clock.Now().Truncate(time.Millisecond)
+	want := Session{
+		ID: made.ID, TenantID: a.TenantID, UserID: a.UserID, Name: "main", WorkspacePath: "/home/ada/src",
+		Metadata: json.RawMessage(`{"theme":"<dark>"}`), CreatedAt: now, UpdatedAt: now, LastActiveAt: now,
+	}
+	if made.ID.Version() != 7 || !reflect.DeepEqual(made, want) || !reflect.DeepEqual(got, want) {
+		t.Errorf("made %+v\ngot  %+v\nwant %+v", made, got, want)
+	}
+	_, err := e.Get(t.Context(), a, made.ID)
+	wantCode(t, err, fault.NotFound)
+	wantCode(t, e.Delete(t.Context(), a, made.ID), fault.NotFound)
+}
+
+func TestNewNamesEveryFieldAtFault(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	a := e.user(t, "ada@example.com")
+	big := json.RawMessage(`{"x":"` + strings.Repeat("<", maxMetadata-8) + `"}`)
+	for _, tt := range []struct {
+		n    New
+		want string
+	}{
+		{New{Name: strings.Repeat("n", 201), WorkspacePath: "a\nb", Metadata: json.RawMessage(`[]`)}, "name workspace_path metadata"},
+		{New{Name: "a\x7f", WorkspacePath: strings.Repeat("p", 1025), Metadata: json.RawMessage(`{`)}, "name workspace_path metadata"},
+		{New{Metadata: json.RawMessage(`"x"`)}, "metadata"},
+		{New{Metadata: json.RawMessage(`{} {}`)}, "metadata"},
+		{New{Metadata: append(bytes.Clone(big[:len(big)-1]), `,"y":0}`...)}, "metadata"},
+		{New{Name: strings.Repeat("ü", 200), WorkspacePath: strings.Repeat("p", 1024), Metadata: big}, ""},
+		{New{Metadata: json.RawMessage(` null `)}, ""},
+	} {
+		made, err := e.Create(t.Context(), a, tt.n)
+		if tt.want == "" {
+			if err != nil || made.Metadata[0] != '{' {
+				t.Errorf("%.40v: %v, metadata %.20s", tt.n, err, made.Metadata)
+			}
+			continue
+		}
+		wantCode(t, err, fault.ValidationFailed)
+		var fields []string
+		if f, ok := errors.AsType[*fault.Error](err); ok {
+			for _, field := range f.Fields {
+				fields = append(fields, field.Field)
+			}
+		}
+		if got := strings.Join(fields, " "); got != tt.want {
+			t.Errorf("fields are %q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestSessionsOfOthersDoNotExist(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ada, bob := e.user(t, "ada@example.com"), e.user(t, "bob@example.com")
+	inAdas := bob // bob, as a member of ada's tenant
+	inAdas.TenantID = ada.TenantID
+	if err := e.Store.Update(t.Context(), func(tx *store.Tx) error {
+		tx.PutMembership(store.Membership{TenantID: ada.TenantID, UserID: bob.UserID, Role: store.RoleAdmin})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	adas := e.mustCreate(t, ada, New{})
+	e.mustCreate(t, inAdas, New{})
+	for _, a := range []auth.Access{bob, inAdas} {
+		_, err := e.Get(t.Context(), a, adas.ID)
+		wantCode(t, err, fault.NotFound)
+		wantCode(t, e.Delete(t.Context(), a, adas.ID), fault.NotFound)
+	}
+	for a, want := range map[auth.Access]int{ada: 1, inAdas: 1, bob: 0} {
+		page, err := e.List(t.Context(), a, 0, "")
+		if err != nil || len(page.Sessions) != want {
+			t.Errorf("lists %d, %v; want %d", len(page.Sessions), err, want)
+		}
+	}
+	if _, err := e.Get(t.Context(), ada, adas.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAuthorityIsThatOfTheMoment(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	a := e.user(t, "ada@example.com")
+	s := e.mustCreate(t, a, New{})
+	if err := e.auth.Logout(t.Context(), a, false); err != nil {
+		t.Fatal(err)
+	}
+	_, err1 := e.Create(t.Context(), a, New{})
+	_, err2 := e.Get(t.Context(), a, s.ID)
+	_, err3 := e.List(t.Context(), a, 0, "")
+	for _, err := range []error{err1, err2, err3, e.Delete(t.Context(), a, s.ID)} {
+		wantCode(t, err, fault.InvalidToken)
+	}
+}
+
+func TestListPagesNewestFirst(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	a := e.user(t, "ada@example.com")
+	var want []uuid.UUID
+	for range 7 {
+		want = append(want, e.mustCreate(t, a, New{}).ID)
+	}
+	slices.Reverse(want)
+	for limit := 1; limit <= 8; limit++ {
+		var got []uuid.UUID
+		for cursor, pages := "", 0; ; pages++ {
+			before := e.Store.Stats()
+			page, err := e.List(t.Context(), a, limit, cursor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after := e.Store.Stats(); after.Transactions-before.Transactions != 1 || after.Reads-before.Reads != 4 {
+				t.Errorf("a page took %d transactions and %d reads, want 1 and 4",
+					after.Transactions-before.Transactions, after.Reads-before.Reads)
+			}
+			for _, s := range page.Sessions {
+				got = append(got, s.ID)
+			}
+			if cursor = page.Next; cursor == "" {
+				break
+			}
+			if len(page.Sessions) != limit || pages > len(want) {
+				t.Fatalf("a page of %d has %d sessions and another follows", limit, len(page.Sessions))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("pages of %d hold %v, want %v", limit, got, want)
+		}
+	}
+}
+
+func TestListRefusesWhatIsNotItsOwn(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ada, bob := e.user(t, "ada@example.com"), e.user(t, "bob@example.com")
+	for range 2 {
+		e.mustCreate(t, ada, New{})
+		e.mustCreate(t, bob, New{})
+	}
+	page, err := e.List(t.Context(), ada, 1, "")
+	if err != nil || page.Next == "" {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	elsewhere := ada
+	elsewhere.TenantID = bob.TenantID
+	for _, a := range []auth.Access{bob, elsewhere} {
+		_, err := e.List(t.Context(), a, 1, page.Next)
+		wantCode(t, err, fault.InvalidRequest)
+	}
+	for _, bad := range []string{"x", page.Next + "A", page.Next[1:], "!" + page.Next[1:], strings.Repeat("A", len(page.Next)), page.Next[:5] + "\n" + page.Next[6:]} {
+		_, err := e.List(t.Context(), ada, 1, bad)
+		wantCode(t, err, fault.InvalidRequest)
+	}
+	for _, limit := range []int{-1, 201} {
+		_, err := e.List(t.Context(), ada, limit, "")
+		wantCode(t, err, fault.InvalidRequest)
+	}
+}
+
+func TestUnknownCommitsAreSettled(t *testing.T) {
+	t.Parallel()
+	for _, fates := range [][]storetest.Fate{{storetest.Committed}, {storetest.Lost}, {storetest.Lost, storetest.Committed, storetest.Committed}} {
+		e := newEnv(t)
+		a := e.user(t, "ada@example.com")
+		e.DB.Unknown(fates...)
+		s := e.mustCreate(t, a, New{Name: "one"})
+		page, err := e.List(t.Context(), a, 0, "")
+		if err != nil || len(page.Sessions) != 1 || !reflect.DeepEqual(page.Sessions[0], s) {
+			t.Errorf("%v: listed %+v, %v; want %+v alone", fates, page.Sessions, err, s)
+		}
+		e.DB.Unknown(fates...)
+		if err := e.Delete(t.Context(), a, s.ID); err != nil {
+			t.Errorf("%v: deleting: %v", fates, err)
+		}
+		wantCode(t, e.Delete(t.Context(), a, s.ID), fault.NotFound)
+	}
+}
+
+func FuzzParseCursor(f *testing.F) {
+	a := auth.Access{UserID: uuid.New(), TenantID: uuid.New()}
+	other := auth.Access{UserID: uuid.New(), TenantID: a.TenantID}
+	f.Add(cursorAfter(uuid.New(), a))
+	f.Add("")
+	f.Fuzz(func(t *testing.T, s string) {
+		id, ok := parseCursor(s, a)
+		if ok && cursorAfter(id, a) != s {
+			t.Fatalf("%q comes back as %q", s, cursorAfter(id, a))
+		}
+		if _, others := parseCursor(s, other); ok && others {
+			t.Fatalf("%q is two people's", s)
+		}
+	})
+}
