@@ -10,6 +10,7 @@ import (
 	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/kv/sqlitekv"
 	"coditect.ai/platform/app/internal/store"
+	"coditect.ai/platform/app/internal/telemetry"
 )
 
 // subspace holds everything that the service keeps in the database.
@@ -33,4 +34,16 @@ func openStore(ctx context.Context, cfg config.Config, now func() time.Time) (kv
 		return nil, nil, fmt.Errorf("open the store (engine %s): %w", cfg.StoreEngine, err)
 	}
 	return db, store.New(db, subspace, now), nil
+}
+
+// measureEngine registers the meters that only the embedded engine has.
+func measureEngine(m *telemetry.Metrics, db kv.Database) {
+	embedded, ok := db.(*sqlitekv.DB)
+	if !ok {
+		return
+	}
+	m.Counter("coditect_engine_commits_total", "Transactions that this process made durable.", func() float64 { return float64(embedded.Stats().Commits) })
+	m.Counter("coditect_engine_syncs_total", "Syncs that made them durable; one serves a group of commits.", func() float64 { return float64(embedded.Stats().Syncs) })
+	m.Counter("coditect_engine_conflicts_total", "Commits refused because another had changed what they read.", func() float64 { return float64(embedded.Stats().Conflicts) })
+	m.Counter("coditect_engine_checkpoints_total", "Times that the write-ahead log was moved into the database.", func() float64 { return float64(embedded.Stats().Checkpoints) })
 }

@@ -89,7 +89,7 @@ func register(ctx context.Context, c *call, in RegisterRequest) (SignedIn, error
 	done, err := c.backend.Auth.Register(ctx, auth.Registration{
 		Email: in.Email, Password: in.Password,
 		FirstName: in.FirstName, LastName: in.LastName, Company: in.Company,
-		Device: in.Device, Address: c.address,
+		Device: in.Device, Address: c.address(),
 	})
 	return signedIn(done), err
 }
@@ -97,7 +97,7 @@ func register(ctx context.Context, c *call, in RegisterRequest) (SignedIn, error
 func login(ctx context.Context, c *call, in LoginRequest) (SignedIn, error) {
 	done, err := c.backend.Auth.Login(ctx, auth.Credentials{
 		Email: in.Email, Password: in.Password, TenantID: in.TenantID,
-		Device: in.Device, Address: c.address,
+		Device: in.Device, Address: c.address(),
 	})
 	return signedIn(done), err
 }

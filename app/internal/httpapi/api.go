@@ -43,27 +43,30 @@ type Backend struct {
 // API answers HTTP requests. It serves from the start; until Open has given it
 // a backend every route but /health answers 503.
 type API struct {
-	opts     Options
-	router   *mux.Router
-	cors     cors
-	backend  atomic.Pointer[Backend]
-	draining atomic.Bool
-	ready    readiness
-
-	// Values of the headers that are the same in every answer; shared, never changed.
-	version []string
+	opts      Options
+	router    *mux.Router
+	resources map[*mux.Route]*resource
+	cors      cors
+	ids       *requestIDs
+	version   []string // the header's value
+	backend   atomic.Pointer[Backend]
+	draining  atomic.Bool
+	ready     readiness
 }
 
 // New returns an API without a backend.
 func New(opts Options) *API {
-	a := &API{opts: opts, cors: newCORS(opts.CORSOrigins), version: []string{opts.Version}}
-	// Paths are matched as they came: cleaning would answer some with a redirect.
-	a.router = mux.NewRouter().SkipClean(true)
-	a.router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		callOf(w).refuse(r, errNoRoute)
-	})
+	a := &API{
+		opts: opts,
+		// Paths are matched as they came: cleaning them would answer some with a redirect.
+		router:    mux.NewRouter().SkipClean(true),
+		resources: make(map[*mux.Route]*resource),
+		cors:      newCORS(opts.CORSOrigins),
+		ids:       newRequestIDs(),
+		version:   []string{opts.Version},
+	}
 	for _, res := range resources(Routes()) {
-		a.router.Handle(res.path, res)
+		a.resources[a.router.Path(res.path)] = res
 	}
 	return a
 }
@@ -78,22 +81,14 @@ func (a *API) Drain() { a.draining.Store(true) }
 // ServeHTTP answers one request: exactly one answer, one line in the log and
 // one count, whatever the handler does.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{
-		ResponseWriter: w,
-		api:            a,
-		route:          &unmatched,
-		start:          a.opts.Now(),
-		id:             requestID(r.Header),
-		address:        clientAddress(r, a.opts.TrustedProxies),
-	}
+	c := &call{api: a, w: w, r: r, route: &unmatched, start: a.opts.Now(), id: a.ids.of(r.Header)}
 	a.opts.Metrics.Begin()
-	defer c.finish(r)
+	defer c.finish()
 
 	h := w.Header()
 	h[contract.HeaderRequestID] = []string{c.id}
 	h[contract.HeaderVersion] = a.version
 	h["X-Content-Type-Options"] = nosniff
-	h["Referrer-Policy"] = noReferrer
 	h["Content-Security-Policy"] = noContent
 	h["Strict-Transport-Security"] = transport
 	h["Cache-Control"] = noStore
@@ -101,16 +96,23 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h["Connection"] = closing
 	}
 	a.cors.decorate(h, r)
-	a.router.ServeHTTP(c, r)
+
+	// The router only matches: to hand the call over by itself it would copy
+	// the request twice.
+	var match mux.RouteMatch
+	if !a.router.Match(r, &match) {
+		c.refuse(errNoRoute)
+		return
+	}
+	a.resources[match.Route].serve(c, match.Vars)
 }
 
 // Header values are shared between answers, which saves each an allocation.
 var (
-	nosniff    = []string{"nosniff"}
-	noReferrer = []string{"no-referrer"}
-	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
-	transport  = []string{"max-age=31536000"}
-	noStore    = []string{"no-store"}
-	closing    = []string{"close"}
-	jsonType   = []string{"application/json"}
+	nosniff   = []string{"nosniff"}
+	noContent = []string{"default-src 'none'; frame-ancestors 'none'"}
+	transport = []string{"max-age=31536000"}
+	noStore   = []string{"no-store"}
+	closing   = []string{"close"}
+	jsonType  = []string{"application/json"}
 )

@@ -20,11 +20,11 @@ import (
 // statusClientGone is what logs and metrics show for a client that left before its answer.
 const statusClientGone = 499
 
-// call is one request on its way through: the router hands it to handlers as
-// their ResponseWriter, so that it needs no room in the context.
+// call is one request on its way through.
 type call struct {
-	http.ResponseWriter
 	api   *API
+	w     http.ResponseWriter
+	r     *http.Request
 	route *Route
 	start time.Time
 	id    string
@@ -33,7 +33,6 @@ type call struct {
 	backend *Backend
 	access  auth.Access
 	pathID  uuid.UUID
-	address string // the client's
 	query   map[string]string
 
 	// The answer.
@@ -42,36 +41,27 @@ type call struct {
 	err    error
 }
 
-// callOf returns the call that ServeHTTP has put under the router.
-func callOf(w http.ResponseWriter) *call {
-	c, ok := w.(*call)
-	if !ok {
-		panic(fmt.Sprintf("httpapi: a handler was given %T", w))
-	}
-	return c
-}
-
 // send writes the whole answer.
 func (c *call) send(status int, body []byte) {
-	h := c.Header()
+	h := c.w.Header()
 	c.status, c.size = status, len(body)
 	if body != nil {
 		h["Content-Type"] = jsonType
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
-	c.WriteHeader(status)
-	_, _ = c.Write(body) // fails only when the client has gone, and then nobody is left to tell
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(body) // fails only when the client has gone, and then nobody is left to tell
 }
 
 // refuse answers with err's fault, or not at all where the client has gone.
-func (c *call) refuse(r *http.Request, err error) {
+func (c *call) refuse(err error) {
 	c.err = err
-	if errors.Is(r.Context().Err(), context.Canceled) {
+	if errors.Is(c.r.Context().Err(), context.Canceled) {
 		c.status = statusClientGone
 		return
 	}
 	f := faultOf(err)
-	h := c.Header()
+	h := c.w.Header()
 	status := statusOf(f.Code)
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", challenge(f))
@@ -89,7 +79,7 @@ func retryAfter(wait time.Duration) string {
 
 // finish is deferred around the whole call: it turns a panic into an answer,
 // then counts and logs.
-func (c *call) finish(r *http.Request) {
+func (c *call) finish() {
 	if p := recover(); p != nil {
 		if p == http.ErrAbortHandler {
 			panic(p) // net/http's own way to drop a connection
@@ -101,12 +91,15 @@ func (c *call) finish(r *http.Request) {
 		}
 	}
 	took := c.api.opts.Now().Sub(c.start)
-	method := methodLabel(r.Method)
+	method := methodLabel(c.r.Method)
 	c.api.opts.Metrics.Done(c.route.Path, method, c.status, took)
-	c.log(r, method, took)
+	c.log(method, took)
 }
 
-func (c *call) log(r *http.Request, method string, took time.Duration) {
+// address is the client's.
+func (c *call) address() string { return clientAddress(c.r, c.api.opts.TrustedProxies) }
+
+func (c *call) log(method string, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
 	case c.route.Probe:
@@ -115,7 +108,7 @@ func (c *call) log(r *http.Request, method string, took time.Duration) {
 		level = slog.LevelError
 	}
 	log := c.api.opts.Log
-	if !log.Enabled(r.Context(), level) {
+	if !log.Enabled(c.r.Context(), level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 8)
@@ -129,7 +122,7 @@ func (c *call) log(r *http.Request, method string, took time.Duration) {
 			slog.Int("status", c.status),
 			slog.Int("responseSize", c.size),
 			slog.String("latency", strconv.FormatFloat(took.Seconds(), 'f', 6, 64)+"s"),
-			slog.String("remoteIp", c.address),
+			slog.String("remoteIp", c.address()),
 		),
 	)
 	if c.access.UserID != uuid.Nil {
@@ -138,8 +131,8 @@ func (c *call) log(r *http.Request, method string, took time.Duration) {
 	if c.err != nil {
 		attrs = append(attrs, slog.String("code", string(fault.CodeOf(c.err))), slog.String("cause", c.err.Error()))
 	}
-	attrs = append(attrs, telemetry.Trace(r.Header.Get("Traceparent"))...)
-	log.LogAttrs(r.Context(), level, "request", attrs...)
+	attrs = append(attrs, telemetry.Trace(c.r.Header.Get("Traceparent"))...)
+	log.LogAttrs(c.r.Context(), level, "request", attrs...)
 }
 
 // methodLabel keeps what clients invent out of the metrics' labels.

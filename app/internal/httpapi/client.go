@@ -6,22 +6,31 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/app/internal/fault"
 )
 
-// requestID returns the caller's id if it is sane, else a new one. Sane is
-// what is safe in a header, a log line and a shell.
-func requestID(h http.Header) string {
-	given := h[contract.HeaderRequestID]
-	if len(given) == 1 && sane(given[0]) {
-		return given[0]
-	}
-	return rand.Text()
+// requestIDs names requests: the process by a random part, the request by a count.
+type requestIDs struct {
+	process string
+	count   atomic.Uint64
 }
 
+func newRequestIDs() *requestIDs { return &requestIDs{process: rand.Text()[:16] + "-"} }
+
+// of returns the caller's id if it is sane, else a new one.
+func (ids *requestIDs) of(h http.Header) string {
+	if given := h[contract.HeaderRequestID]; len(given) == 1 && sane(given[0]) {
+		return given[0]
+	}
+	return ids.process + strconv.FormatUint(ids.count.Add(1), 36)
+}
+
+// sane is what is safe in a header, a log line and a shell.
 func sane(id string) bool {
 	if len(id) == 0 || len(id) > 128 {
 		return false

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"coditect.ai/platform/app/contract"
 )
 
 // Health answers GET /health.
@@ -18,10 +16,6 @@ type Health struct {
 // Ready answers GET /ready.
 type Ready struct {
 	Status string `json:"status"`
-}
-
-func health(context.Context, *call) (Health, error) {
-	return Health{Service: contract.ServiceName, Status: "healthy"}, nil
 }
 
 func ready(ctx context.Context, c *call) (Ready, error) {

@@ -140,7 +140,7 @@ func kindOf(t reflect.Type) string {
 }
 
 // readQuery returns the parameters of a query that has only known ones, each once.
-func readQuery(raw string, known []string) (map[string]string, error) {
+func readQuery(raw string, known []Param) (map[string]string, error) {
 	if raw == "" {
 		return nil, nil
 	}
@@ -152,7 +152,7 @@ func readQuery(raw string, known []string) (map[string]string, error) {
 	query := make(map[string]string, len(values))
 	for name, given := range values {
 		switch {
-		case !slices.Contains(known, name):
+		case !slices.ContainsFunc(known, func(p Param) bool { return p.Name == name }):
 			fields = append(fields, fault.Field{Field: fieldOf(jsontext.Pointer("").AppendToken(name)), Problem: "is not a parameter of this request"})
 		case len(given) > 1:
 			fields = append(fields, fault.Field{Field: name, Problem: "is given more than once"})

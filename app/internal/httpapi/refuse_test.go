@@ -215,7 +215,7 @@ func TestSecurityHeadersAndNoCookies(t *testing.T) {
 	s.register("h@example.org")
 	r := s.do(request{method: "POST", path: api("/auth/login"), body: object("email", "h@example.org", "password", password), header: http.Header{"Origin": {"https://evil.example"}}})
 	for name, want := range map[string]string{
-		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
 		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Strict-Transport-Security": "max-age=31536000",
 		"Set-Cookie": "", "Access-Control-Allow-Origin": "", "Server": "",
 	} {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
-	"github.com/gorilla/mux"
 
 	"coditect.ai/platform/app/contract"
 )
@@ -27,7 +26,7 @@ type Route struct {
 	Optional bool         // the body may be absent
 	Answer   reflect.Type // of the success envelope's data
 
-	run func(ctx context.Context, c *call, r *http.Request) ([]byte, error)
+	run func(ctx context.Context, c *call) ([]byte, error)
 }
 
 // Param is one query parameter; all are optional.
@@ -41,7 +40,7 @@ func Routes() []Route {
 	const base = contract.BasePath
 	get, post, del := http.MethodGet, http.MethodPost, http.MethodDelete
 	return []Route{
-		answers(Route{Method: get, Path: contract.HealthPath, Probe: true, Status: http.StatusOK}, health),
+		always(Route{Method: get, Path: contract.HealthPath, Probe: true, Status: http.StatusOK}, Health{Service: contract.ServiceName, Status: "healthy"}),
 		answers(Route{Method: get, Path: contract.ReadyPath, Probe: true, Status: http.StatusOK}, ready),
 
 		answers(Route{Method: get, Path: base + "/sessions/{id}", SignedIn: true, Status: http.StatusOK}, getSession),
@@ -62,9 +61,9 @@ func Routes() []Route {
 // takes completes a route whose handler takes a body.
 func takes[In, Out any](route Route, handle func(context.Context, *call, In) (Out, error)) Route {
 	route.Request, route.Answer = reflect.TypeFor[In](), reflect.TypeFor[Out]()
-	route.run = func(ctx context.Context, c *call, r *http.Request) ([]byte, error) {
+	route.run = func(ctx context.Context, c *call) ([]byte, error) {
 		var in In
-		if err := readBody(c.ResponseWriter, r, route.Optional, &in); err != nil {
+		if err := readBody(c.w, c.r, route.Optional, &in); err != nil {
 			return nil, err
 		}
 		out, err := handle(ctx, c, in)
@@ -79,7 +78,7 @@ func takes[In, Out any](route Route, handle func(context.Context, *call, In) (Ou
 // answers completes a route whose handler takes no body.
 func answers[Out any](route Route, handle func(context.Context, *call) (Out, error)) Route {
 	route.Answer = reflect.TypeFor[Out]()
-	route.run = func(ctx context.Context, c *call, _ *http.Request) ([]byte, error) {
+	route.run = func(ctx context.Context, c *call) ([]byte, error) {
 		out, err := handle(ctx, c)
 		if err != nil {
 			return nil, err
@@ -89,11 +88,19 @@ func answers[Out any](route Route, handle func(context.Context, *call) (Out, err
 	return route
 }
 
+// always completes a route with one answer for everyone, encoded once.
+func always[Out any](route Route, out Out) Route {
+	route.Answer = reflect.TypeFor[Out]()
+	body, err := encode(Success[Out]{Success: true, Data: out})
+	route.run = func(context.Context, *call) ([]byte, error) { return body, err }
+	return route
+}
+
 // lists completes a route that answers with a page: items and the cursor of
 // the next page, "" after the last.
 func lists[Item any](route Route, handle func(context.Context, *call) ([]Item, string, error)) Route {
 	route.Answer = reflect.TypeFor[[]Item]()
-	route.run = func(ctx context.Context, c *call, _ *http.Request) ([]byte, error) {
+	route.run = func(ctx context.Context, c *call) ([]byte, error) {
 		items, next, err := handle(ctx, c)
 		if err != nil {
 			return nil, err
@@ -119,8 +126,8 @@ func encode(v any) ([]byte, error) {
 type resource struct {
 	path   string
 	routes []Route
-	params [][]string // the known query parameters of each route
-	allow  []string   // the Allow header
+	none   Route    // stands for the methods without a route, in logs and metrics
+	allow  []string // the Allow header
 }
 
 // resources groups routes by path and keeps their order.
@@ -130,14 +137,9 @@ func resources(routes []Route) []*resource {
 		i := slices.IndexFunc(all, func(r *resource) bool { return r.path == route.Path })
 		if i < 0 {
 			i = len(all)
-			all = append(all, &resource{path: route.Path})
+			all = append(all, &resource{path: route.Path, none: Route{Path: route.Path}})
 		}
-		res := all[i]
-		var params []string
-		for _, p := range route.Query {
-			params = append(params, p.Name)
-		}
-		res.routes, res.params = append(res.routes, route), append(res.params, params)
+		all[i].routes = append(all[i].routes, route)
 	}
 	for _, res := range all {
 		var methods []string
@@ -152,11 +154,10 @@ func resources(routes []Route) []*resource {
 	return all
 }
 
-// ServeHTTP finds the method's route and takes the request through the steps
-// that every route has.
-func (res *resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := callOf(w)
-	method := r.Method
+// serve finds the method's route and takes the call through the steps that
+// every route has. vars are the parts of the path.
+func (res *resource) serve(c *call, vars map[string]string) {
+	method := c.r.Method
 	switch method {
 	case http.MethodOptions:
 		res.options(c)
@@ -166,15 +167,15 @@ func (res *resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	i := slices.IndexFunc(res.routes, func(route Route) bool { return route.Method == method })
 	if i < 0 {
-		c.route = &Route{Path: res.path}
-		c.Header()["Allow"] = res.allow
-		c.refuse(r, errMethod)
+		c.route = &res.none
+		c.w.Header()["Allow"] = res.allow
+		c.refuse(errMethod)
 		return
 	}
 	c.route = &res.routes[i]
-	body, err := c.work(r, res.params[i])
+	body, err := c.work(vars)
 	if err != nil {
-		c.refuse(r, err)
+		c.refuse(err)
 		return
 	}
 	c.send(c.route.Status, body)
@@ -182,8 +183,8 @@ func (res *resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // options answers OPTIONS, a browser's preflight included.
 func (res *resource) options(c *call) {
-	c.route = &Route{Path: res.path}
-	h := c.Header()
+	c.route = &res.none
+	h := c.w.Header()
 	h["Allow"] = res.allow
 	if h.Get("Access-Control-Allow-Headers") != "" {
 		h["Access-Control-Allow-Methods"] = res.allow
@@ -192,15 +193,15 @@ func (res *resource) options(c *call) {
 }
 
 // work checks what stands in the request's head, cheapest first, then runs the route.
-func (c *call) work(r *http.Request, params []string) ([]byte, error) {
+func (c *call) work(vars map[string]string) ([]byte, error) {
 	if c.route.Probe {
-		return c.route.run(r.Context(), c, r)
+		return c.route.run(c.r.Context(), c)
 	}
 	if c.backend = c.api.backend.Load(); c.backend == nil {
 		return nil, errNotOpen
 	}
 	if c.route.SignedIn {
-		token, err := bearer(r.Header)
+		token, err := bearer(c.r.Header)
 		if err != nil {
 			return nil, err
 		}
@@ -208,19 +209,19 @@ func (c *call) work(r *http.Request, params []string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if id, ok := mux.Vars(r)["id"]; ok {
+	if id, ok := vars["id"]; ok {
 		var err error
 		if c.pathID, err = parseID(id); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if c.query, err = readQuery(r.URL.RawQuery, params); err != nil {
+	if c.query, err = readQuery(c.r.URL.RawQuery, c.route.Query); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), c.api.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(c.r.Context(), c.api.opts.RequestTimeout)
 	defer cancel()
-	return c.route.run(ctx, c, r)
+	return c.route.run(ctx, c)
 }
 
 // parseID reads a UUID in its one canonical form; anything else is no one's id.
