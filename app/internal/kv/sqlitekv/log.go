@@ -61,7 +61,7 @@ func (l *commitLog) conflict(version int64, reads []kv.Range) error {
 	}
 	since := sort.Search(len(l.entries), func(i int) bool { return l.entries[i].version > version })
 	for _, e := range l.entries[since:] {
-		if overlapsAny(e.wrote, reads) {
+		if e.wrote.overlapsAny(reads) {
 			return kv.ErrConflict
 		}
 	}
@@ -80,13 +80,4 @@ func (l *commitLog) trim(cutoff time.Time) int64 {
 		return 0
 	}
 	return l.entries[0].version
-}
-
-func overlapsAny(wrote rangeSet, reads []kv.Range) bool {
-	for _, r := range reads {
-		if wrote.overlaps(r) {
-			return true
-		}
-	}
-	return false
 }

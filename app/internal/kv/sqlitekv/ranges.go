@@ -56,6 +56,32 @@ func (s rangeSet) union(t rangeSet) rangeSet {
 	return u
 }
 
+// rangeSets is a set that grows: members of doubling sizes, so that adding
+// many small sets costs little more than sorting them.
+type rangeSets []rangeSet
+
+func (ss rangeSets) add(s rangeSet) rangeSets {
+	ss = append(ss, s)
+	for last := len(ss) - 1; last > 0 && len(ss[last-1]) <= 2*len(ss[last]); last-- {
+		ss[last-1] = ss[last-1].union(ss[last])
+		ss = ss[:last]
+	}
+	return ss
+}
+
+func (ss rangeSets) overlaps(ranges []kv.Range) bool {
+	return slices.ContainsFunc(ss, func(s rangeSet) bool { return s.overlapsAny(ranges) })
+}
+
+// union returns the members as one set.
+func (ss rangeSets) union() rangeSet {
+	var u rangeSet
+	for _, s := range ss {
+		u = u.union(s)
+	}
+	return u
+}
+
 // find returns the index of the first range that ends after key.
 func (s rangeSet) find(key []byte) int {
 	return sort.Search(len(s), func(i int) bool { return bytes.Compare(s[i].End, key) > 0 })
@@ -74,6 +100,10 @@ func (s rangeSet) overlaps(r kv.Range) bool {
 	}
 	i := s.find(r.Begin)
 	return i < len(s) && bytes.Compare(s[i].Begin, r.End) < 0
+}
+
+func (s rangeSet) overlapsAny(ranges []kv.Range) bool {
+	return slices.ContainsFunc(ranges, s.overlaps)
 }
 
 // size is the number of bytes of keys in the set's bounds.

@@ -129,7 +129,7 @@ func (s *snapshot) use(ctx context.Context, f func(*conn) error) error {
 		return err
 	}
 	if s.reader == nil {
-		r, err := s.pool.take(ctx, s, s.maxAge)
+		r, err := s.pool.take(ctx, s, 2*s.maxAge) // by then every snapshot of today's is gone
 		if err != nil {
 			return err
 		}

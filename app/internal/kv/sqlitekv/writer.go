@@ -16,7 +16,7 @@ import (
 
 const (
 	queueLength   = 256             // commits waiting for the writer
-	maxGroup      = 512             // commits that share one sync
+	maxGroup      = 256             // commits that share one sync
 	maxGroupBytes = 2 * 10_000_000  // and their size
 	trimEvery     = 64              // groups between two trims of the log
 	pageBytes     = 4096            // SQLite's default page
@@ -189,11 +189,11 @@ func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
 	if err := w.log.catchUp(w.conn); err != nil {
 		return nil, fmt.Errorf("read the log of commits: %w", err)
 	}
-	var wrote rangeSet
+	var sets rangeSets
 	for i, r := range group {
 		if len(r.reads) > 0 {
 			err := w.log.conflict(r.version, r.reads)
-			if err == nil && overlapsAny(wrote, r.reads) {
+			if err == nil && sets.overlaps(r.reads) {
 				err = kv.ErrConflict
 			}
 			if err != nil {
@@ -205,11 +205,12 @@ func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
 			return nil, err
 		}
 		w.written += r.size
-		wrote = wrote.union(r.wrote)
+		sets = sets.add(r.wrote)
 	}
-	if wrote == nil {
+	if len(sets) == 0 {
 		return nil, nil
 	}
+	wrote := sets.union()
 	if err := w.conn.exec(sqlLog, w.log.version+1, time.Now().UnixMilli(), wrote.encode()); err != nil {
 		return nil, err
 	}
