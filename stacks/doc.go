@@ -8,3 +8,5 @@
 //
 // The package knows settings only: no SDK, no file, no process environment.
 package stacks
+
+//go:generate go test . -run TestGeneratedFiles -update

@@ -85,7 +85,7 @@ func TestRefusals(t *testing.T) {
 			"clusterMachineType": "busiest node", "databaseMemoryLimit": "offers",
 		}},
 		"machine smaller than a limit": {"dev", cloud(map[string]string{"clusterMachineType": "e2-standard-2"}), map[string]string{
-			"databaseMemoryLimit": "offers 6249Mi",
+			"databaseMemoryLimit": "offers 6248Mi",
 		}},
 		"machine unknown": {"dev", cloud(map[string]string{"clusterMachineType": "huge"}), map[string]string{
 			"clusterMachineType": "known machine type",

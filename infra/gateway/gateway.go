@@ -36,6 +36,8 @@ type Backend struct {
 	Service pulumi.StringInput
 	Port    int
 	Weight  int
+	// Pods must be ready before the backend is given requests.
+	Pods []pulumi.Resource
 }
 
 // TLS is what the load balancer of Google Cloud needs: the name, address and
@@ -106,7 +108,13 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", name, err)
 	}
-	if _, err := e.object(ctx, gatewayAPI, "HTTPRoute", Route, accepted, e.route(), gateway); err != nil {
+	needs := []pulumi.Resource{gateway}
+	for _, b := range args.Backends {
+		if b.Weight > 0 {
+			needs = append(needs, b.Pods...)
+		}
+	}
+	if _, err := e.object(ctx, gatewayAPI, "HTTPRoute", Route, accepted, e.route(), needs...); err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", name, err)
 	}
 	if args.TLS != nil {

@@ -39,6 +39,8 @@ const (
 	OutputEngine     = "engine"   // database engine
 )
 
+//go:generate go test . -run TestPlans -update
+
 // Deploy makes the environment that the stack is named after.
 func Deploy(ctx *pulumi.Context) error {
 	values, err := configuration(ctx)
@@ -122,7 +124,7 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 	for _, slot := range stacks.Slots() {
 		split[string(slot)] = pulumi.Int(s.Weight(slot))
 		releases[string(slot)] = pulumi.String(s.Image(slot))
-		backends[string(slot)] = api.Backends[slot]
+		backends[string(slot)] = api.Backends[slot].Service
 	}
 	ctx.Export(OutputAddress, entry.URL)
 	ctx.Export(OutputSplit, split)
@@ -201,8 +203,9 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 func gatewayArgs(s stacks.Settings, namespace pulumi.StringInput, api *service.Service) gateway.Args {
 	args := gateway.Args{Namespace: namespace, LocalPort: s.Gateway.LocalPort}
 	for _, slot := range stacks.Slots() {
+		backend := api.Backends[slot]
 		args.Backends = append(args.Backends, gateway.Backend{
-			Slot: string(slot), Service: api.Backends[slot], Port: service.Port, Weight: s.Weight(slot),
+			Slot: string(slot), Service: backend.Service, Port: service.Port, Weight: s.Weight(slot), Pods: backend.Pods,
 		})
 	}
 	if s.Environment.Cloud() {

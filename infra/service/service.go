@@ -72,8 +72,16 @@ func (a *Args) check() error {
 type Service struct {
 	pulumi.ResourceState
 
-	// Backends are the names of the slots' Services.
-	Backends map[stacks.Slot]pulumi.StringOutput
+	// Backends are what routes lead to.
+	Backends map[stacks.Slot]Backend
+}
+
+// Backend is a slot as routes see it.
+type Backend struct {
+	// Service is the name of the slot's Service.
+	Service pulumi.StringOutput
+	// Pods must be ready before the slot may be given requests; none where it has no release.
+	Pods []pulumi.Resource
 }
 
 // New makes both slots.
@@ -81,7 +89,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := args.check(); err != nil {
 		return nil, fmt.Errorf("service %s: %w", name, err)
 	}
-	s := &Service{Backends: map[stacks.Slot]pulumi.StringOutput{}}
+	s := &Service{Backends: map[stacks.Slot]Backend{}}
 	if err := ctx.RegisterComponentResource("coditect:service:Service", name, s, opts...); err != nil {
 		return nil, fmt.Errorf("service %s: %w", name, err)
 	}
@@ -103,7 +111,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 			return nil, fmt.Errorf("service %s: slot %s: %w", name, id, err)
 		}
 		s.Backends[id] = backend
-		outputs[string(id)] = backend
+		outputs[string(id)] = backend.Service
 	}
 	if err := ctx.RegisterResourceOutputs(s, outputs); err != nil {
 		return nil, fmt.Errorf("service %s: outputs: %w", name, err)

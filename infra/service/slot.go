@@ -32,8 +32,8 @@ type slot struct {
 }
 
 // provision makes the slot's Service and, where the slot has a release, its
-// pods and what keeps them at their number. It returns the Service's name.
-func (s *slot) provision(ctx *pulumi.Context) (pulumi.StringOutput, error) {
+// pods and what keeps them at their number.
+func (s *slot) provision(ctx *pulumi.Context) (Backend, error) {
 	service, err := corev1.NewService(ctx, s.name, &corev1.ServiceArgs{
 		// Nothing waits for endpoints: a slot without a release has none.
 		Metadata: pod.Meta(s.name, s.Namespace, s.labels(), map[string]string{"pulumi.com/skipAwait": "true"}),
@@ -46,17 +46,21 @@ func (s *slot) provision(ctx *pulumi.Context) (pulumi.StringOutput, error) {
 		},
 	}, pulumi.Parent(s.parent))
 	if err != nil {
-		return pulumi.StringOutput{}, fmt.Errorf("service: %w", err)
+		return Backend{}, fmt.Errorf("service: %w", err)
 	}
-	if s.Images[s.id] != "" {
-		if err := s.deploy(ctx); err != nil {
-			return pulumi.StringOutput{}, err
-		}
+	backend := Backend{Service: service.Metadata.Name().Elem()}
+	if s.Images[s.id] == "" {
+		return backend, nil
 	}
-	return service.Metadata.Name().Elem(), nil
+	deployment, err := s.deploy(ctx)
+	if err != nil {
+		return Backend{}, err
+	}
+	backend.Pods = []pulumi.Resource{deployment}
+	return backend, nil
 }
 
-func (s *slot) deploy(ctx *pulumi.Context) error {
+func (s *slot) deploy(ctx *pulumi.Context) (*appsv1.Deployment, error) {
 	needs := slices.Clone(s.needs)
 	for _, part := range s.Parts {
 		needs = append(needs, part.Needs...)
@@ -85,11 +89,11 @@ func (s *slot) deploy(ctx *pulumi.Context) error {
 		Spec:     spec,
 	}, pulumi.Parent(s.parent), pulumi.DependsOn(needs))
 	if err != nil {
-		return fmt.Errorf("deployment: %w", err)
+		return nil, fmt.Errorf("deployment: %w", err)
 	}
 	if scaled {
 		if err := s.autoscale(ctx, deployment); err != nil {
-			return fmt.Errorf("autoscaler: %w", err)
+			return nil, fmt.Errorf("autoscaler: %w", err)
 		}
 	}
 	if _, err := policyv1.NewPodDisruptionBudget(ctx, s.name, &policyv1.PodDisruptionBudgetArgs{
@@ -100,15 +104,15 @@ func (s *slot) deploy(ctx *pulumi.Context) error {
 			UnhealthyPodEvictionPolicy: pulumi.String("AlwaysAllow"),
 		},
 	}, pulumi.Parent(s.parent)); err != nil {
-		return fmt.Errorf("disruption budget: %w", err)
+		return nil, fmt.Errorf("disruption budget: %w", err)
 	}
-	return nil
+	return deployment, nil
 }
 
 func (s *slot) template() *corev1.PodTemplateSpecArgs {
 	leave := s.PreStop + contract.DrainPause + contract.ShutdownGrace + leaveMargin
-	volumes := corev1.VolumeArray{}
-	inits := corev1.ContainerArray{}
+	var volumes corev1.VolumeArray
+	var inits corev1.ContainerArray
 	for _, part := range s.Parts {
 		volumes = append(volumes, part.Volumes...)
 		inits = append(inits, part.InitContainers...)
@@ -122,6 +126,21 @@ func (s *slot) template() *corev1.PodTemplateSpecArgs {
 			MatchLabelKeys:    pulumi.ToStringArray([]string{"pod-template-hash"}),
 		}
 	}
+	spec := &corev1.PodSpecArgs{
+		ServiceAccountName:            pulumi.String(App),
+		AutomountServiceAccountToken:  pulumi.Bool(false),
+		EnableServiceLinks:            pulumi.Bool(false),
+		TerminationGracePeriodSeconds: pulumi.Int(int(leave.Seconds())),
+		SecurityContext:               pod.Security(contract.UserID),
+		TopologySpreadConstraints: corev1.TopologySpreadConstraintArray{
+			spread("kubernetes.io/hostname"), spread("topology.kubernetes.io/zone"),
+		},
+		Containers: corev1.ContainerArray{s.container()},
+		Volumes:    volumes,
+	}
+	if len(inits) > 0 {
+		spec.InitContainers = inits
+	}
 	return &corev1.PodTemplateSpecArgs{
 		Metadata: &metav1.ObjectMetaArgs{
 			Labels: s.podLabels(),
@@ -131,19 +150,7 @@ func (s *slot) template() *corev1.PodTemplateSpecArgs {
 				"prometheus.io/path":   contract.MetricsPath,
 			}),
 		},
-		Spec: &corev1.PodSpecArgs{
-			ServiceAccountName:            pulumi.String(App),
-			AutomountServiceAccountToken:  pulumi.Bool(false),
-			EnableServiceLinks:            pulumi.Bool(false),
-			TerminationGracePeriodSeconds: pulumi.Int(int(leave.Seconds())),
-			SecurityContext:               pod.Security(contract.UserID),
-			TopologySpreadConstraints: corev1.TopologySpreadConstraintArray{
-				spread("kubernetes.io/hostname"), spread("topology.kubernetes.io/zone"),
-			},
-			InitContainers: inits,
-			Containers:     corev1.ContainerArray{s.container()},
-			Volumes:        volumes,
-		},
+		Spec: spec,
 	}
 }
 

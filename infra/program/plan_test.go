@@ -1,0 +1,239 @@
+package program_test
+
+import (
+	"bytes"
+	"cmp"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/urn"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"sigs.k8s.io/yaml"
+
+	"coditect.ai/platform/infra/program"
+	"coditect.ai/platform/stacks"
+)
+
+var update = flag.Bool("update", false, "write the golden plans instead of comparing them")
+
+func image(digit string) string {
+	return "us-central1-docker.pkg.dev/coditect-test/coditect/api@sha256:" + strings.Repeat(digit, 64)
+}
+
+// added is what an operator, or `make up`, sets beside the committed files.
+func added(env stacks.Environment) map[string]string {
+	values := map[string]string{}
+	if env.Cloud() {
+		values["project"] = "coditect-" + string(env)
+		values["projectNumber"] = "123456789012"
+		values["kubernetesContext"] = "gke_coditect-" + string(env) + "_us-central1-a_coditect"
+	}
+	switch env {
+	case stacks.Local:
+		values["serviceImageBlue"] = image("1")
+	case stacks.Dev, stacks.Prod:
+		// A release under way.
+		values["serviceImageBlue"], values["serviceImageGreen"] = image("1"), image("2")
+		values["gatewayWeightBlue"], values["gatewayWeightGreen"] = "90", "10"
+	case stacks.Staging:
+		// A new environment: no release yet.
+	}
+	return values
+}
+
+// committed reads the environment's file.
+func committed(t *testing.T, env stacks.Environment) map[string]string {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	project, err := workspace.LoadProject(filepath.Join(root, "Pulumi.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack, err := workspace.LoadProjectStack(nil, project, filepath.Join(root, "Pulumi."+string(env)+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{}
+	for key, value := range stack.Config {
+		if key.Namespace() != program.Project {
+			t.Errorf("Pulumi.%s.yaml sets %s, which belongs to another project", env, key)
+		}
+		text, err := value.Value(config.NopDecrypter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values[key.Name()] = text
+	}
+	return values
+}
+
+// made is one resource that the program registered.
+type made struct {
+	Type, Name, Parent string
+	Provider           string
+	Custom, Protect    bool
+	Inputs             map[string]any
+	Secret             bool
+}
+
+// recorder stands for the engine: it keeps what is registered and answers each
+// resource with its own inputs.
+type recorder struct {
+	mu   sync.Mutex
+	made []made
+}
+
+func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
+	m := made{
+		Type: args.TypeToken, Name: args.Name, Custom: args.Custom, Provider: args.Provider,
+		Inputs: args.Inputs.Mappable(), Secret: args.Inputs.ContainsSecrets(),
+	}
+	if rpc := args.RegisterRPC; rpc != nil {
+		m.Protect = rpc.GetProtect()
+		if parent := urn.URN(rpc.GetParent()); parent != "" && parent.Type() != "pulumi:pulumi:Stack" {
+			m.Parent = parent.Name()
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.made = append(r.made, m)
+	return args.Name + "-id", args.Inputs, nil
+}
+
+func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
+	return nil, fmt.Errorf("the program looks up %s: everything that it needs is a setting", args.Token)
+}
+
+// run runs the program against a recorder.
+func run(env stacks.Environment, values map[string]string, body pulumi.RunFunc) ([]made, error) {
+	r := &recorder{}
+	err := pulumi.RunErr(body, pulumi.WithMocks(program.Project, string(env), r), func(info *pulumi.RunInfo) {
+		info.Config = map[string]string{}
+		for key, value := range values {
+			info.Config[program.Project+":"+key] = value
+		}
+	})
+	slices.SortFunc(r.made, func(a, b made) int {
+		return cmp.Or(strings.Compare(a.Parent, b.Parent), strings.Compare(a.Type, b.Type), strings.Compare(a.Name, b.Name))
+	})
+	return r.made, err
+}
+
+// plan is what the program makes of an environment's settings.
+func plan(t *testing.T, env stacks.Environment) []made {
+	t.Helper()
+	values := committed(t, env)
+	maps.Copy(values, added(env))
+	resources, err := run(env, values, program.Deploy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(resources) == 0 {
+		t.Fatal("the program made nothing")
+	}
+	return resources
+}
+
+// A change of the program shows as a change of these files, for a review to read.
+func TestPlans(t *testing.T) {
+	for _, env := range stacks.Environments() {
+		t.Run(string(env), func(t *testing.T) {
+			var got bytes.Buffer
+			fmt.Fprintf(&got, "# What `pulumi up` makes of %s. Written by `make generate`.\n", env)
+			for _, m := range plan(t, env) {
+				fmt.Fprintf(&got, "---\n# %s %s", m.Type, m.Name)
+				if m.Parent != "" {
+					fmt.Fprintf(&got, ", in %s", m.Parent)
+				}
+				if m.Protect {
+					got.WriteString(", protected")
+				}
+				got.WriteString("\n")
+				if len(m.Inputs) == 0 {
+					continue
+				}
+				body, err := yaml.Marshal(m.Inputs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got.Write(body)
+			}
+			path := filepath.Join("testdata", string(env)+".golden.yaml")
+			if *update {
+				if err := os.WriteFile(path, got.Bytes(), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("%s differs from the plan: look at it with `make generate` and git diff", path)
+			}
+		})
+	}
+}
+
+// An environment's file says nothing that holds without it.
+func TestStackFilesHoldOnlyWhatDiffers(t *testing.T) {
+	defaults := map[string]string{}
+	for _, s := range stacks.Table() {
+		defaults[s.Key] = s.Default
+	}
+	for _, env := range stacks.Environments() {
+		for key, value := range committed(t, env) {
+			if fallback, known := defaults[key]; !known || fallback == value {
+				t.Errorf("Pulumi.%s.yaml sets %s to %q; its default is %q", env, key, value, fallback)
+			}
+		}
+	}
+}
+
+// No resource may go where nobody said: each is made by a provider that the program named.
+func TestEveryResourceNamesItsProvider(t *testing.T) {
+	for _, env := range stacks.Environments() {
+		for _, m := range plan(t, env) {
+			if m.Custom && !strings.HasPrefix(m.Type, "pulumi:providers:") && m.Provider == "" {
+				t.Errorf("%s: %s %s has no provider", env, m.Type, m.Name)
+			}
+		}
+	}
+}
+
+func TestWhatHoldsDataIsProtected(t *testing.T) {
+	data := []string{
+		"gcp:artifactregistry/repository:Repository", "gcp:secretmanager/secret:Secret",
+		"kubernetes:apps/v1:StatefulSet", "kubernetes:core/v1:Namespace", "kubernetes:core/v1:PersistentVolumeClaim",
+	}
+	for _, env := range stacks.Environments() {
+		want := env == stacks.Staging || env == stacks.Prod
+		for _, m := range plan(t, env) {
+			if slices.Contains(data, m.Type) && m.Protect != want {
+				t.Errorf("%s: %s %s: protected is %t", env, m.Type, m.Name, m.Protect)
+			}
+		}
+	}
+}
+
+// Values of secrets never pass through the program: nothing that could hold one is made.
+func TestNoSecretValues(t *testing.T) {
+	for _, env := range stacks.Environments() {
+		for _, m := range plan(t, env) {
+			if m.Secret || strings.HasSuffix(m.Type, ":SecretVersion") || m.Type == "kubernetes:core/v1:Secret" {
+				t.Errorf("%s: %s %s would put a secret into the state", env, m.Type, m.Name)
+			}
+		}
+	}
+}
