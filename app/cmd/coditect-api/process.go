@@ -146,13 +146,17 @@ func (l *listener) serve() {
 	}()
 }
 
-// tuneMemory tells the garbage collector what the process may take: a floor
-// for everything else and one password's memory a slot, so that spent hash
-// memory is collected before it piles up. GOMEMLIMIT, where set, wins.
-func tuneMemory(cfg config.Config, limited bool) {
-	if limited {
-		return
+// tuneMemory lets the heap grow freely while it is small, which halves the
+// collector's work, and bounds it by what the slots need, so that the memory
+// of finished password hashes is collected before it piles up. What is not on
+// the heap (code, SQLite's caches) comes on top. GOMEMLIMIT and GOGC, where
+// set, win.
+func tuneMemory(cfg config.Config, environ []string) {
+	const heap, growth = 24 << 20, 400
+	if !hasVariable(environ, "GOMEMLIMIT") {
+		debug.SetMemoryLimit(heap + int64(cfg.PasswordHashSlots)*int64(cfg.PasswordHashMemoryKiB)<<10)
 	}
-	const floor = 40 << 20
-	debug.SetMemoryLimit(floor + int64(cfg.PasswordHashSlots)*int64(cfg.PasswordHashMemoryKiB)<<10)
+	if !hasVariable(environ, "GOGC") {
+		debug.SetGCPercent(growth)
+	}
 }

@@ -24,7 +24,7 @@ func serveCommand(ctx context.Context, c console, args []string) int {
 	if faults = errors.Join(faults, err); faults != nil {
 		return c.badSettings(faults)
 	}
-	tuneMemory(cfg, hasVariable(c.environ, "GOMEMLIMIT"))
+	tuneMemory(cfg, c.environ)
 	p := newProcess(cfg, keys, c.err)
 	if err := p.start(ctx); err != nil {
 		return c.fail(exitFault, "%v", err)
