@@ -134,7 +134,10 @@ const (
 // prepare opens the writer's connection on a file of the right kind.
 func prepare(ctx context.Context, lock *fileLock, path string) (_ *conn, err error) {
 	if err := lock.lock(ctx.Done()); err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
+		if errors.Is(err, errGaveUp) {
+			err = ctx.Err()
+		}
+		return nil, fmt.Errorf("wait for the store's writers: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.unlock()) }()
 	if err := create(path); err != nil {

@@ -1,0 +1,222 @@
+package sqlitekv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"coditect.ai/platform/app/internal/kv"
+)
+
+func openStore(t *testing.T, opt Options) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// write sets a key to a value of n bytes.
+func write(ctx context.Context, db *DB, key string, n int) error {
+	return db.Transact(ctx, func(tr kv.Transaction) error { tr.Set([]byte(key), make([]byte, n)); return nil })
+}
+
+// writeUntilFull writes records until one is refused, and returns how many were acknowledged.
+func writeUntilFull(t *testing.T, db *DB) int {
+	t.Helper()
+	for n := range 1000 {
+		if err := write(t.Context(), db, fmt.Sprintf("record %03d", n), 50_000); err != nil {
+			if !errors.Is(err, kv.ErrUnavailable) {
+				t.Fatalf("a full disk: %v, want ErrUnavailable", err)
+			}
+			return n
+		}
+	}
+	t.Fatal("the disk did not fill up")
+	return 0
+}
+
+// wantRecords fails the test unless exactly the first n records are there.
+func wantRecords(t *testing.T, db *DB, n int) {
+	t.Helper()
+	if err := db.Read(t.Context(), func(r kv.Reader) error {
+		pairs, err := r.Range(kv.PrefixRange([]byte("record ")), kv.RangeOptions{})
+		if len(pairs) != n {
+			t.Errorf("%d records are there, %d were acknowledged", len(pairs), n)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFullDatabase(t *testing.T) {
+	db := openStore(t, Options{Dir: t.TempDir()})
+	if err := db.writer.conn.once("PRAGMA max_page_count = 300"); err != nil {
+		t.Fatal(err)
+	}
+	n := writeUntilFull(t, db)
+	wantRecords(t, db, n)
+	if err := db.Transact(t.Context(), func(tr kv.Transaction) error { tr.Clear([]byte("record 000")); return nil }); err != nil {
+		t.Errorf("making room: %v", err)
+	}
+	if err := write(t.Context(), db, "record 000", 50_000); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	wantRecords(t, db, n)
+}
+
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"); err != nil {
+		t.Skipf("a small file system cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	db := openStore(t, Options{Dir: dir})
+	n := writeUntilFull(t, db)
+	if n == 0 {
+		t.Fatal("nothing fitted")
+	}
+	wantRecords(t, db, n)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t.Context(), db, fmt.Sprintf("record %03d", n), 50_000); err != nil {
+		t.Errorf("with space again: %v", err)
+	}
+	wantRecords(t, db, n+1)
+}
+
+// TestHungNeighbour has another process hold the writers' lock.
+func TestHungNeighbour(t *testing.T) {
+	dir := t.TempDir()
+	db := openStore(t, Options{Dir: dir, MaxAge: 200 * time.Millisecond})
+	neighbour, err := openLock(filepath.Join(dir, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := neighbour.lock(nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := write(ctx, db, "a", 1); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kv.ErrCommitUnknown) {
+		t.Errorf("with a deadline: %v", err)
+	}
+	if err := write(t.Context(), db, "b", 1); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("without a deadline: %v", err)
+	}
+	wantRecords(t, db, 0) // readers do not wait
+	if err := neighbour.close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t.Context(), db, "c", 1); err != nil {
+		t.Errorf("after the neighbour left: %v", err)
+	}
+	if err := db.Read(t.Context(), func(r kv.Reader) error {
+		pairs, err := r.Range(kv.Range{End: []byte{0xFF}}, kv.RangeOptions{})
+		if len(pairs) != 1 {
+			t.Errorf("%d pairs, want only the acknowledged one", len(pairs))
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCloseBesideHungNeighbour closes a store whose writer waits for a lock that it will not get.
+func TestCloseBesideHungNeighbour(t *testing.T) {
+	dir := t.TempDir()
+	db, err := Open(t.Context(), Options{Dir: dir, MaxAge: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	neighbour, err := openLock(filepath.Join(dir, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := neighbour.lock(nil); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = neighbour.close() }()
+	if err := write(t.Context(), db, "a", 1); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("write: %v", err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- db.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("close hangs")
+	}
+}
+
+func TestOpenBesideHungNeighbour(t *testing.T) {
+	dir := t.TempDir()
+	neighbour, err := openLock(filepath.Join(dir, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := neighbour.lock(nil); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = neighbour.close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if db, err := Open(ctx, Options{Dir: dir}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, %v", db, err)
+	}
+}
+
+// TestTrimmedLog commits so often that the log of commits is trimmed under another handle.
+func TestTrimmedLog(t *testing.T) {
+	dir := t.TempDir()
+	db := openStore(t, Options{Dir: dir})
+	if err := write(t.Context(), db, "first", 1); err != nil {
+		t.Fatal(err)
+	}
+	busy := openStore(t, Options{Dir: dir})
+	busy.writer.maxAge = -logMargin // everything may go at once
+	newRequest := func(i int) *request {
+		w := &writes{}
+		w.set(fmt.Append(nil, i), nil)
+		return &request{writes: w, wrote: w.conflicts(nil)}
+	}
+	for i := range 2 * trimEvery {
+		if err := busy.writer.commitGroup([]*request{newRequest(i)})[0]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := busy.writer.conn.integer("SELECT count(*) FROM commits")
+	if err != nil || left > trimEvery {
+		t.Errorf("%d commits are left in the log: %v", left, err)
+	}
+	// What db knows of the log ends before what is left of it begins.
+	old := newRequest(0)
+	old.version, old.reads = 1, []kv.Range{kv.KeyRange([]byte("never written"))}
+	if err := db.writer.commitGroup([]*request{old})[0]; !errors.Is(err, kv.ErrTooOld) {
+		t.Errorf("a transaction older than the log: %v, want ErrTooOld", err)
+	}
+	fresh := newRequest(0)
+	fresh.version, fresh.reads = db.writer.log.version, old.reads
+	if err := db.writer.commitGroup([]*request{fresh})[0]; err != nil {
+		t.Errorf("a fresh transaction: %v", err)
+	}
+}
