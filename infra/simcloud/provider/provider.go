@@ -79,6 +79,9 @@ type Server struct {
 	backend Backend
 	logger  *slog.Logger
 
+	stopped chan bool    // closed by Stop
+	done    <-chan error // closed when nothing is served any more
+
 	mu      sync.Mutex
 	running context.Context    //nolint:containedctx // what Cancel ends; every request listens to it
 	cancel  context.CancelFunc // of running
@@ -86,15 +89,17 @@ type Server struct {
 
 // NewServer returns a server for the package of that name.
 func NewServer(name, version string, backend Backend, logger *slog.Logger) *Server {
-	s := &Server{name: name, version: version, backend: backend, logger: logger.With("provider", name)}
+	s := &Server{
+		name: name, version: version, backend: backend, logger: logger.With("provider", name), stopped: make(chan bool),
+	}
 	s.running, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
-// Serve serves on a free loopback port until stop is closed, and then closes done.
-func (s *Server) Serve(stop chan bool) (port int, done <-chan error, err error) {
+// Serve serves on a free loopback port until Stop. It is called once.
+func (s *Server) Serve() (port int, err error) {
 	handle, err := rpcutil.ServeWithOptions(rpcutil.ServeOptions{
-		Cancel: stop,
+		Cancel: s.stopped,
 		Init: func(server *grpc.Server) error {
 			pulumirpc.RegisterResourceProviderServer(server, s)
 			return nil
@@ -102,9 +107,20 @@ func (s *Server) Serve(stop chan bool) (port int, done <-chan error, err error) 
 		Options: []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.intercept)},
 	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("serve the %s provider: %w", s.name, err)
+		return 0, fmt.Errorf("serve the %s provider: %w", s.name, err)
 	}
-	return handle.Port, handle.Done, nil
+	s.done = handle.Done
+	return handle.Port, nil
+}
+
+// Stop ends what is under way and stops serving.
+func (s *Server) Stop() error {
+	s.stopAll()
+	close(s.stopped)
+	if err := <-s.done; err != nil {
+		return fmt.Errorf("stop the %s provider: %w", s.name, err)
+	}
+	return nil
 }
 
 // intercept ends requests on Cancel and turns a panic into an error: this process

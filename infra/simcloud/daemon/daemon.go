@@ -1,0 +1,191 @@
+// Package daemon keeps a simulated cloud running in the background: one process
+// for each environment directory, which owns the providers, the pods and the
+// gateway. Everybody else is its client.
+//
+// The process outlives whoever starts it. It ends by Client.Shutdown, by a
+// signal, or when its directory is taken away; its pods end with it however it
+// ends. What it needs to come back is on disk.
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"coditect.ai/platform/infra/simcloud"
+	"coditect.ai/platform/infra/simcloud/store"
+)
+
+const (
+	recordName = "daemon.json"
+	lockName   = "daemon.lock"
+	logName    = "daemon.log"
+	// watch is how often the daemon looks whether its directory is still its own.
+	watch = 2 * time.Second
+)
+
+// Options of the process that serves.
+type Options struct {
+	// Directory is the environment's.
+	Directory string
+	// Build tells builds of this program apart; BuildID by default.
+	Build string
+	// RestartDelay is the base of containers' back-off, 10 s by default.
+	RestartDelay time.Duration
+}
+
+// ErrRunning says that another daemon serves the directory.
+var ErrRunning = errors.New("another daemon serves this directory")
+
+// record is how clients find the daemon. The file is readable by its owner only.
+type record struct {
+	PID       int       `json:"pid"`
+	Build     string    `json:"build"`
+	Started   time.Time `json:"started"`
+	Address   string    `json:"address"`
+	Token     string    `json:"token"`
+	Providers string    `json:"providers"`
+}
+
+// Serve runs a cloud in the directory until the context ends, SIGTERM or SIGINT
+// arrives, a client asks for it, or the directory is taken away.
+func Serve(ctx context.Context, o Options) (err error) {
+	syscall.Umask(0o077)
+	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	build := o.Build
+	if build == "" {
+		if build, err = BuildID(); err != nil {
+			return err
+		}
+	}
+	if o.Directory, err = filepath.Abs(o.Directory); err != nil {
+		return fmt.Errorf("serve %s: %w", o.Directory, err)
+	}
+	if err := os.MkdirAll(o.Directory, 0o700); err != nil {
+		return fmt.Errorf("serve %s: %w", o.Directory, err)
+	}
+	lock, err := acquire(filepath.Join(o.Directory, lockName))
+	if err != nil {
+		return err
+	}
+	defer lock.Close() //nolint:errcheck // it ends the lock; nothing was written
+	path := filepath.Join(o.Directory, recordName)
+	token := rand.Text()
+	// After the pods are gone, so that who sees no record sees no pod either.
+	defer withdraw(path, token)
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	cloud, err := simcloud.Open(simcloud.Options{
+		Directory: o.Directory, Execute: true, Logger: logger, RestartDelay: o.RestartDelay,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cloud.Close()) }()
+	socket, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("serve the daemon's API: %w", err)
+	}
+	me := record{
+		PID: os.Getpid(), Build: build, Started: time.Now().UTC(),
+		Address: socket.Addr().String(), Token: token, Providers: cloud.Providers(),
+	}
+	api := &api{cloud: cloud, record: me, shutdown: cancel}
+	server := &http.Server{
+		Handler: api.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(socket) }()
+	if err := write(path, me); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	logger.Info("daemon serves", "pid", me.PID, "build", build, "providers", me.Providers)
+	api.wait(ctx, path)
+	logger.Info("daemon ends")
+	ending, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stop()
+	err = server.Shutdown(ending)
+	<-served
+	return err
+}
+
+// withdraw removes the record if it is this daemon's.
+func withdraw(path, token string) {
+	if now, err := read(filepath.Dir(path)); err == nil && now.Token == token {
+		_ = os.Remove(path) //nolint:errcheck // a record that nobody answers to counts for nothing
+	}
+}
+
+// acquire takes the directory's lock, which the kernel gives back however this process ends.
+func acquire(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the directory: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a small number
+		return nil, errors.Join(fmt.Errorf("%w (%s)", ErrRunning, path), file.Close())
+	}
+	return file, nil
+}
+
+func write(path string, r record) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("record the daemon: %w", err)
+	}
+	if err := store.WriteFile(path, raw, 0o600); err != nil {
+		return fmt.Errorf("record the daemon: %w", err)
+	}
+	return nil
+}
+
+func read(directory string) (record, error) {
+	var r record
+	raw, err := os.ReadFile(filepath.Join(directory, recordName))
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(raw, &r)
+}
+
+// wait returns when the context ends or the record at path is gone or another's.
+func (a *api) wait(ctx context.Context, path string) {
+	ticker := time.NewTicker(watch)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			now, err := read(filepath.Dir(path))
+			if errors.Is(err, fs.ErrNotExist) || err == nil && now.Token != a.record.Token {
+				return
+			}
+		}
+	}
+}
+
+// BuildID tells this executable from others: a daemon of another build is replaced.
+func BuildID() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this executable: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("find this executable: %w", err)
+	}
+	return fmt.Sprintf("%d-%d", info.Size(), info.ModTime().UnixNano()), nil
+}
