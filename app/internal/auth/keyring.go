@@ -115,7 +115,7 @@ func LoadKeyring(path string) (*Keyring, error) {
 	if info.Size() > maxKeyringFile {
 		return nil, fmt.Errorf("reading signing keys: %s has %d bytes; at most %d", path, info.Size(), maxKeyringFile)
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // the operator's own setting
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading signing keys: %w", err)
 	}

@@ -115,7 +115,7 @@ func parsePHC(s string) (phc, error) {
 	if n[2] > maxParallelism {
 		return phc{}, errPHC
 	}
-	h := phc{params: PasswordParams{MemoryKiB: n[0], Iterations: n[1], Parallelism: uint8(n[2])}}
+	h := phc{params: PasswordParams{MemoryKiB: n[0], Iterations: n[1], Parallelism: uint8(n[2])}} //nolint:gosec // bounded just above
 	if err := h.params.validate(); err != nil {
 		return phc{}, fmt.Errorf("%w: %w", errPHC, err)
 	}
@@ -170,7 +170,9 @@ func passwordProblem(password string) string {
 // that zxcvbn ranks by. It is unpacked when a first password is chosen.
 var commonPasswords = sync.OnceValue(func() map[string]struct{} {
 	packed, err := data.Asset("data/Passwords.json")
-	var ranked struct{ List []string }
+	var ranked struct {
+		List []string `json:"List"`
+	}
 	if err == nil {
 		err = json.Unmarshal(packed, &ranked)
 	}

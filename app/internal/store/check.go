@@ -99,7 +99,7 @@ func (r *Reader) check(p kv.Pair) (kind string, problem error) {
 	case "users # logins #":
 		return nameLogins, r.checkLogin(p.Value, ids[0], ids[1])
 	case "tenants #":
-		_, err := decode[Tenant](versionTenant, p.Value)
+		_, err := decode[Tenant](p.Value)
 		return nameTenants, err
 	case "tenants # members #":
 		return nameMembers, r.checkMembership(p.Value, r.space.userTenant(ids[1], ids[0]), ids[1], ids[0])
@@ -151,7 +151,7 @@ func (r *Reader) same(key tuple.Key, want []byte) error {
 }
 
 func (r *Reader) checkUser(value []byte, id uuid.UUID) error {
-	u, err := decode[User](versionUser, value)
+	u, err := decode[User](value)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (r *Reader) checkEmail(value []byte, email any) error {
 }
 
 func (r *Reader) checkMembership(value []byte, counterpart tuple.Key, userID, tenantID uuid.UUID) error {
-	if _, err := decode[Membership](versionMembership, value); err != nil {
+	if _, err := decode[Membership](value); err != nil {
 		return err
 	}
 	if err := r.same(counterpart, value); err != nil {
@@ -187,7 +187,7 @@ func (r *Reader) checkMembership(value []byte, counterpart tuple.Key, userID, te
 }
 
 func (r *Reader) checkLogin(value []byte, userID, id uuid.UUID) error {
-	l, err := decode[Login](versionLogin, value)
+	l, err := decode[Login](value)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (r *Reader) checkLogin(value []byte, userID, id uuid.UUID) error {
 		return fmt.Errorf("user: %w", err)
 	}
 	// The token expires at the same moment, so a sweep may have been first to it.
-	token, err := load[RefreshToken](r, r.space.refreshToken(l.Current), versionRefreshToken)
+	token, err := load[RefreshToken](r, r.space.refreshToken(l.Current))
 	switch {
 	case errors.Is(err, ErrNotFound) && !l.ExpiresAt.After(r.now):
 		return nil
@@ -212,7 +212,7 @@ func (r *Reader) checkLogin(value []byte, userID, id uuid.UUID) error {
 
 // checkToken does not ask for the login: tokens may outlive it.
 func (r *Reader) checkToken(value []byte, hash any) error {
-	token, err := decode[RefreshToken](versionRefreshToken, value)
+	token, err := decode[RefreshToken](value)
 	if err != nil {
 		return err
 	}
@@ -227,7 +227,7 @@ func (r *Reader) checkToken(value []byte, hash any) error {
 }
 
 func (r *Reader) checkSession(value []byte, tenantID, id uuid.UUID) error {
-	s, err := decode[Session](versionSession, value)
+	s, err := decode[Session](value)
 	if err != nil {
 		return err
 	}

@@ -53,22 +53,23 @@ func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 	return expiryEntry{}, errUnknownKind
 }
 
-// expiring is what every record that expires has.
-type expiring struct {
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
 // holds reports whether the record of e is there and expires at e's time.
 func (r *Reader) holds(e expiryEntry) (bool, error) {
-	version := byte(versionLogin)
-	if e.kind == nameRefreshTokens {
-		version = versionRefreshToken
+	var at time.Time
+	var err error
+	if e.kind == nameLogins {
+		var l Login
+		l, err = load[Login](r, e.record)
+		at = l.ExpiresAt
+	} else {
+		var t RefreshToken
+		t, err = load[RefreshToken](r, e.record)
+		at = t.ExpiresAt
 	}
-	record, err := load[expiring](r, e.record, version)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && record.ExpiresAt.Equal(e.at), err
+	return err == nil && at.Equal(e.at), err
 }
 
 // Sweep removes up to limit of what has expired, in one transaction, and

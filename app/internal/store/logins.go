@@ -10,7 +10,7 @@ import (
 
 // Login returns the user's login, or ErrNotFound where there is none or it has expired.
 func (r *Reader) Login(userID, id uuid.UUID) (Login, error) {
-	l, err := load[Login](r, r.space.login(userID, id), versionLogin)
+	l, err := load[Login](r, r.space.login(userID, id))
 	if err != nil {
 		return Login{}, err
 	}
@@ -30,7 +30,7 @@ func (r *Reader) Logins(userID uuid.UUID, limit int) ([]Login, error) {
 	}
 	out := make([]Login, 0, len(pairs))
 	for _, p := range pairs {
-		l, err := decode[Login](versionLogin, p.Value)
+		l, err := decode[Login](p.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +50,7 @@ func (t *Tx) PutLogin(l Login) {
 		t.clear(t.space.loginExpiry(l.indexed, l.UserID, l.ID))
 	}
 	t.set(t.space.loginExpiry(l.ExpiresAt, l.UserID, l.ID), []byte{})
-	t.put(versionLogin, l, t.space.login(l.UserID, l.ID))
+	t.put(l, t.space.login(l.UserID, l.ID))
 }
 
 // DeleteLogin removes a login that was read in this transaction, with its
@@ -64,7 +64,7 @@ func (t *Tx) DeleteLogin(l Login) {
 // RefreshToken returns the token with this hash, or ErrNotFound where there is
 // none or it has expired.
 func (r *Reader) RefreshToken(hash TokenHash) (RefreshToken, error) {
-	token, err := load[RefreshToken](r, r.space.refreshToken(hash), versionRefreshToken)
+	token, err := load[RefreshToken](r, r.space.refreshToken(hash))
 	if err != nil {
 		return RefreshToken{}, err
 	}
@@ -78,7 +78,7 @@ func (r *Reader) RefreshToken(hash TokenHash) (RefreshToken, error) {
 // PutRefreshToken adds a token with its expiry entry.
 func (t *Tx) PutRefreshToken(token RefreshToken) {
 	t.set(t.space.refreshTokenExpiry(token.ExpiresAt, token.Hash), []byte{})
-	t.put(versionRefreshToken, token, t.space.refreshToken(token.Hash))
+	t.put(token, t.space.refreshToken(token.Hash))
 }
 
 func (t *Tx) deleteRefreshToken(hash TokenHash, expiresAt time.Time) {

@@ -121,52 +121,52 @@ type Session struct {
 	LastActiveAt  time.Time       `json:"last_active_at"`
 }
 
-// Versions of the records' schemas. A value is one byte of version and then
-// JSON: the version is known before anything is parsed, a person can read the
-// rest in fdbcli, fields may be added freely, and one decodes in microseconds,
-// which is nothing beside the read itself.
-const (
-	versionUser         = 1
-	versionTenant       = 1
-	versionMembership   = 1
-	versionLogin        = 1
-	versionRefreshToken = 1
-	versionSession      = 1
-)
+// record is a value with the version of its schema. A value is one byte of
+// version and then JSON: the version is known before anything is parsed, a
+// person can read the rest in fdbcli, fields may be added freely, and one
+// decodes in microseconds, which is nothing beside the read itself.
+type record interface{ version() byte }
+
+func (User) version() byte         { return 1 }
+func (Tenant) version() byte       { return 1 }
+func (Membership) version() byte   { return 1 }
+func (Login) version() byte        { return 1 }
+func (RefreshToken) version() byte { return 1 }
+func (Session) version() byte      { return 1 }
 
 // load reads and decodes the record at key.
-func load[T any](r *Reader, key tuple.Key, version byte) (T, error) {
+func load[T record](r *Reader, key tuple.Key) (T, error) {
 	value, err := r.get(key)
 	if err != nil {
 		var none T
 		return none, err
 	}
-	return decode[T](version, value)
+	return decode[T](value)
 }
 
-func decode[T any](version byte, value []byte) (T, error) {
-	var record T
+func decode[T record](value []byte) (T, error) {
+	var rec T
 	if len(value) == 0 {
-		return record, fmt.Errorf("%T is empty", record)
+		return rec, fmt.Errorf("%T is empty", rec)
 	}
-	if value[0] == 0 || value[0] > version {
-		return record, fmt.Errorf("%T has schema version %d and this release knows 1 to %d: a newer release wrote it",
-			record, value[0], version)
+	if value[0] == 0 || value[0] > rec.version() {
+		return rec, fmt.Errorf("%T has schema version %d and this release knows 1 to %d: a newer release wrote it",
+			rec, value[0], rec.version())
 	}
-	if err := json.Unmarshal(value[1:], &record); err != nil {
-		return record, fmt.Errorf("decoding %T: %w", record, err)
+	if err := json.Unmarshal(value[1:], &rec); err != nil {
+		return rec, fmt.Errorf("decoding %T: %w", rec, err)
 	}
-	return record, nil
+	return rec, nil
 }
 
-// put encodes record at each of keys. What cannot be encoded fails the transaction.
-func (t *Tx) put(version byte, record any, keys ...tuple.Key) {
+// put encodes rec at each of keys. What cannot be encoded fails the transaction.
+func (t *Tx) put(rec record, keys ...tuple.Key) {
 	var value bytes.Buffer
-	value.WriteByte(version)
+	value.WriteByte(rec.version())
 	body := json.NewEncoder(&value)
 	body.SetEscapeHTML(false) // it would make six bytes of one, past limits that others have checked
-	if err := body.Encode(record); err != nil {
-		t.failed = errors.Join(t.failed, fmt.Errorf("encoding %T: %w", record, err))
+	if err := body.Encode(rec); err != nil {
+		t.failed = errors.Join(t.failed, fmt.Errorf("encoding %T: %w", rec, err))
 		return
 	}
 	for _, key := range keys {

@@ -9,7 +9,7 @@ import (
 
 // Session returns a session of the tenant, or ErrNotFound.
 func (r *Reader) Session(tenantID, id uuid.UUID) (Session, error) {
-	s, err := load[Session](r, r.space.session(tenantID, id), versionSession)
+	s, err := load[Session](r, r.space.session(tenantID, id))
 	s.TenantID, s.ID = tenantID, id
 	return s, err
 }
@@ -27,7 +27,7 @@ func (r *Reader) Sessions(tenantID, userID, before uuid.UUID, limit int) ([]Sess
 	}
 	out := make([]Session, 0, len(pairs))
 	for _, p := range pairs {
-		s, err := decode[Session](versionSession, p.Value)
+		s, err := decode[Session](p.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -42,7 +42,7 @@ func (r *Reader) Sessions(tenantID, userID, before uuid.UUID, limit int) ([]Sess
 
 // PutSession adds or replaces a session with its indexes. Its tenant and user never change.
 func (t *Tx) PutSession(s Session) {
-	t.put(versionSession, s, t.space.session(s.TenantID, s.ID), t.space.sessionByUser(s.TenantID, s.UserID, s.ID))
+	t.put(s, t.space.session(s.TenantID, s.ID), t.space.sessionByUser(s.TenantID, s.UserID, s.ID))
 	t.set(t.space.sessionOwner(s.ID), tuple.Key{}.UUID(s.TenantID).UUID(s.UserID))
 }
 

@@ -18,7 +18,7 @@ import (
 	"coditect.ai/platform/app/internal/store/tuple"
 )
 
-// ErrNotFound: there is no such record, or it has expired.
+// ErrNotFound says that there is no such record, or it has expired.
 var ErrNotFound = errors.New("no such record")
 
 // errReading tells a database that fails from data that is wrong.

@@ -11,7 +11,7 @@ import (
 
 // User returns the user, or ErrNotFound.
 func (r *Reader) User(id uuid.UUID) (User, error) {
-	u, err := load[User](r, r.space.user(id), versionUser)
+	u, err := load[User](r, r.space.user(id))
 	u.ID = id
 	return u, err
 }
@@ -33,21 +33,21 @@ func (t *Tx) CreateUser(u User) {
 }
 
 // UpdateUser replaces the record of a user whose address stays the same.
-func (t *Tx) UpdateUser(u User) { t.put(versionUser, u, t.space.user(u.ID)) }
+func (t *Tx) UpdateUser(u User) { t.put(u, t.space.user(u.ID)) }
 
 // Tenant returns the tenant, or ErrNotFound.
 func (r *Reader) Tenant(id uuid.UUID) (Tenant, error) {
-	t, err := load[Tenant](r, r.space.tenant(id), versionTenant)
+	t, err := load[Tenant](r, r.space.tenant(id))
 	t.ID = id
 	return t, err
 }
 
 // PutTenant adds or replaces a tenant.
-func (t *Tx) PutTenant(tenant Tenant) { t.put(versionTenant, tenant, t.space.tenant(tenant.ID)) }
+func (t *Tx) PutTenant(tenant Tenant) { t.put(tenant, t.space.tenant(tenant.ID)) }
 
 // Membership returns what the user is in the tenant, or ErrNotFound.
 func (r *Reader) Membership(tenantID, userID uuid.UUID) (Membership, error) {
-	m, err := load[Membership](r, r.space.userTenant(userID, tenantID), versionMembership)
+	m, err := load[Membership](r, r.space.userTenant(userID, tenantID))
 	m.TenantID, m.UserID = tenantID, userID
 	return m, err
 }
@@ -60,7 +60,7 @@ func (r *Reader) Memberships(userID uuid.UUID, limit int) ([]Membership, error) 
 	}
 	out := make([]Membership, 0, len(pairs))
 	for _, p := range pairs {
-		m, err := decode[Membership](versionMembership, p.Value)
+		m, err := decode[Membership](p.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +75,7 @@ func (r *Reader) Memberships(userID uuid.UUID, limit int) ([]Membership, error) 
 
 // PutMembership adds or replaces a membership, in both directions.
 func (t *Tx) PutMembership(m Membership) {
-	t.put(versionMembership, m, t.space.userTenant(m.UserID, m.TenantID), t.space.member(m.TenantID, m.UserID))
+	t.put(m, t.space.userTenant(m.UserID, m.TenantID), t.space.member(m.TenantID, m.UserID))
 }
 
 // DeleteMembership removes a membership, in both directions.

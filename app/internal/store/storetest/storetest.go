@@ -33,7 +33,7 @@ func New(tb testing.TB) *Env {
 	env := &Env{Clock: NewClock(), DB: &DB{Database: engine}}
 	env.Store = store.New(env.DB, "test", env.Clock.Now)
 	tb.Cleanup(func() {
-		report, err := env.Store.Check(context.Background()) //nolint:usetesting // the test's own context is done
+		report, err := env.Store.Check(context.Background()) // the test's own context is done
 		if err != nil || !report.OK() {
 			tb.Errorf("the store does not agree with itself: %v %q", err, report.Problems)
 		}

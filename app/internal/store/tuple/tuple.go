@@ -166,6 +166,6 @@ func decodeInt(b []byte) (element any, n int, err error) {
 	case negative:
 		return int64(-m), 1 + size, nil //nolint:gosec // within the range, see above
 	default:
-		return int64(m), 1 + size, nil //nolint:gosec // within the range, see above
+		return int64(m), 1 + size, nil
 	}
 }
