@@ -1,12 +1,12 @@
-// Package enginebench compares the SQLite bindings that the embedded engine
+// Command enginebench compares the SQLite bindings that the embedded engine
 // could stand on, each through its leanest interface and on the same
 // statements. It is a module of its own so that those not chosen never become
 // dependencies of the service.
 //
-// Run the comparison with
+// Run it in its folder with
 //
-//	GOWORK=off go test -bench . -run '^$'
-package enginebench
+//	GOWORK=off go run .
+package main
 
 import (
 	"database/sql/driver"

@@ -3,7 +3,6 @@ package sqlitekv_test
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"zombiezen.com/go/sqlite"
 
 	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/kv/sqlitekv"
@@ -211,13 +212,17 @@ func checkStore(t *testing.T, dir string, acked []string) {
 // checkFile has SQLite check its own file.
 func checkFile(t *testing.T, dir string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(dir, "store.db"))
+	c, err := sqlite.OpenConn(filepath.Join(dir, "store.db"), sqlite.OpenReadWrite)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
-	var verdict string
-	if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
-		t.Errorf("integrity check: %s, %v", verdict, err)
+	defer func() { _ = c.Close() }()
+	s, _, err := c.PrepareTransient("PRAGMA integrity_check")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Finalize() }()
+	if more, err := s.Step(); err != nil || !more || s.ColumnText(0) != "ok" {
+		t.Errorf("integrity check: %s, %v", s.ColumnText(0), err)
 	}
 }

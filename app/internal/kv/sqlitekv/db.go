@@ -176,15 +176,15 @@ func create(path string) error {
 
 // identify refuses a file that is not a store of this format and makes an empty one into one.
 func identify(c *conn) error {
-	id, err := c.integer("PRAGMA application_id")
+	id, err := c.once("PRAGMA application_id")
 	if err != nil {
 		return err
 	}
-	version, err := c.integer("PRAGMA user_version")
+	version, err := c.once("PRAGMA user_version")
 	if err != nil {
 		return err
 	}
-	objects, err := c.integer("SELECT count(*) FROM sqlite_schema")
+	objects, err := c.once("SELECT count(*) FROM sqlite_schema")
 	if err != nil {
 		return err
 	}
@@ -198,14 +198,14 @@ func identify(c *conn) error {
 	}
 	for _, query := range []string{
 		"PRAGMA journal_mode = WAL",
-		sqlLock,
+		texts[lockAndBegin],
 		"CREATE TABLE kv (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
 		"CREATE TABLE commits (version INTEGER PRIMARY KEY, at INTEGER NOT NULL, ranges BLOB NOT NULL) STRICT",
 		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
 		fmt.Sprintf("PRAGMA user_version = %d", format),
-		sqlCommit,
+		texts[commit],
 	} {
-		if err := c.once(query); err != nil {
+		if _, err := c.once(query); err != nil {
 			return fmt.Errorf("create the tables: %w", err)
 		}
 	}
@@ -283,7 +283,7 @@ func (db *DB) commit(t *tx) error {
 	}
 	if len(r.reads) > 0 {
 		if err := t.snapshot.use(t.ctx, func(c *conn) (err error) {
-			r.version, err = c.integer(sqlVersion)
+			r.version, err = c.version()
 			return err
 		}); err != nil {
 			return err

@@ -62,7 +62,7 @@ func wantRecords(t *testing.T, db *DB, n int) {
 
 func TestFullDatabase(t *testing.T) {
 	db := openStore(t, Options{Dir: t.TempDir()})
-	if err := db.writer.conn.once("PRAGMA max_page_count = 300"); err != nil {
+	if _, err := db.writer.conn.once("PRAGMA max_page_count = 300"); err != nil {
 		t.Fatal(err)
 	}
 	n := writeUntilFull(t, db)
@@ -204,7 +204,7 @@ func TestTrimmedLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	left, err := busy.writer.conn.integer("SELECT count(*) FROM commits")
+	left, err := busy.writer.conn.once("SELECT count(*) FROM commits")
 	if err != nil || left > trimEvery {
 		t.Errorf("%d commits are left in the log: %v", left, err)
 	}

@@ -1,10 +1,11 @@
 package sqlitekv
 
 import (
-	"database/sql/driver"
 	"fmt"
 	"sort"
 	"time"
+
+	"zombiezen.com/go/sqlite"
 
 	"coditect.ai/platform/app/internal/kv"
 )
@@ -29,10 +30,9 @@ const maxLogBytes = 32 << 20
 
 // catchUp reads the commits of other handles. The connection holds the write lock.
 func (l *commitLog) catchUp(c *conn) error {
-	return c.query(sqlCommitsOf, []driver.Value{l.version}, func(row []driver.Value) (bool, error) {
-		version, _ := row[0].(int64)
-		at, _ := row[1].(int64)
-		wrote, err := decodeRanges(bytesOf(row[2]))
+	return c.rows(commitsSince, func(s *sqlite.Stmt) (bool, error) {
+		version, at := s.ColumnInt64(0), s.ColumnInt64(1)
+		wrote, err := decodeRanges(column(s, 2))
 		if err != nil {
 			return false, fmt.Errorf("%w: commit %d: %w", kv.ErrUnavailable, version, err)
 		}
@@ -41,7 +41,7 @@ func (l *commitLog) catchUp(c *conn) error {
 		}
 		l.append(logEntry{version: version, at: time.UnixMilli(at), wrote: wrote})
 		return true, nil
-	})
+	}, l.version)
 }
 
 func (l *commitLog) append(e logEntry) {

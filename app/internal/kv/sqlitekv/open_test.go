@@ -1,13 +1,15 @@
 package sqlitekv_test
 
 import (
-	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/kv/sqlitekv"
@@ -16,16 +18,16 @@ import (
 // statements runs SQL on the store's file behind the engine's back.
 func statements(t *testing.T, dir string, queries ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(dir, "store.db"))
+	c, err := sqlite.OpenConn(filepath.Join(dir, "store.db"), sqlite.OpenReadWrite|sqlite.OpenCreate)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, query := range queries {
-		if _, err := db.ExecContext(t.Context(), query); err != nil {
+		if err := sqlitex.ExecuteTransient(c, query, nil); err != nil {
 			t.Fatalf("%s: %v", query, err)
 		}
 	}
-	if err := db.Close(); err != nil {
+	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -64,7 +64,7 @@ func (p *readers) take(ctx context.Context, owner *snapshot, maxWait time.Durati
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.conn.exec(sqlBegin); err != nil {
+	if err := r.conn.exec(begin); err != nil {
 		p.push(r)
 		return nil, fmt.Errorf("open a snapshot: %w", err)
 	}
@@ -168,9 +168,9 @@ func (s *snapshot) end() {
 // release ends the snapshot on its locked reader and hands the reader back.
 func (s *snapshot) release(r *reader) {
 	r.owner = nil
-	if err := r.conn.exec(sqlCommit); err != nil {
+	if err := r.conn.exec(commit); err != nil {
 		// What was read stands; the connection starts afresh.
-		_ = r.conn.exec(sqlRollback)
+		_ = r.conn.exec(rollback)
 	}
 	s.pool.push(r)
 }

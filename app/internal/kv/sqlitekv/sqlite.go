@@ -1,196 +1,205 @@
 package sqlitekv
 
 import (
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net/url"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	"zombiezen.com/go/sqlite"
 
 	"coditect.ai/platform/app/internal/kv"
 )
 
-// The statements. Each connection prepares those that it uses once.
+// query is a statement that a connection prepares when it first needs it, and keeps.
+type query int
+
 const (
-	sqlBegin      = "BEGIN"
-	sqlLock       = "BEGIN IMMEDIATE"
-	sqlCommit     = "COMMIT"
-	sqlRollback   = "ROLLBACK"
-	sqlGet        = "SELECT value FROM kv WHERE key = ?"
-	sqlForward    = "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key"
-	sqlReverse    = "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key DESC"
-	sqlSet        = "INSERT INTO kv VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-	sqlClear      = "DELETE FROM kv WHERE key = ?"
-	sqlClearRange = "DELETE FROM kv WHERE key >= ? AND key < ?"
-	sqlVersion    = "SELECT max(version) FROM commits"
-	sqlCommitsOf  = "SELECT version, at, ranges FROM commits WHERE version > ? ORDER BY version"
-	sqlLog        = "INSERT INTO commits VALUES (?, ?, ?)"
-	sqlTrim       = "DELETE FROM commits WHERE version < ?"
-	sqlCheckpoint = "PRAGMA wal_checkpoint(PASSIVE)"
-	sqlRestart    = "PRAGMA wal_checkpoint(RESTART)"
+	begin query = iota
+	lockAndBegin
+	commit
+	rollback
+	get
+	scanForward
+	scanReverse
+	set
+	clearKey
+	clearRange
+	latestVersion
+	commitsSince
+	logCommit
+	trimLog
+	checkpoint
+	restart
+	queries
 )
 
+var texts = [queries]string{
+	begin:         "BEGIN",
+	lockAndBegin:  "BEGIN IMMEDIATE",
+	commit:        "COMMIT",
+	rollback:      "ROLLBACK",
+	get:           "SELECT value FROM kv WHERE key = ?",
+	scanForward:   "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key",
+	scanReverse:   "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key DESC",
+	set:           "INSERT INTO kv VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+	clearKey:      "DELETE FROM kv WHERE key = ?",
+	clearRange:    "DELETE FROM kv WHERE key >= ? AND key < ?",
+	latestVersion: "SELECT max(version) FROM commits",
+	commitsSince:  "SELECT version, at, ranges FROM commits WHERE version > ? ORDER BY version",
+	logCommit:     "INSERT INTO commits VALUES (?, ?, ?)",
+	trimLog:       "DELETE FROM commits WHERE version < ?",
+	checkpoint:    "PRAGMA wal_checkpoint(PASSIVE)",
+	restart:       "PRAGMA wal_checkpoint(RESTART)",
+}
+
+// busyTimeout bounds the wait for a lock of SQLite's own: for recovery after a
+// crash, for the last reader before a checkpoint. The store's writers never
+// wait for each other there.
+const busyTimeout = kv.MaxTransactionAge
+
 // conn is one connection to the database file, for one goroutine at a time.
-// It speaks to the driver directly: database/sql would cost more than the read.
 type conn struct {
-	driver.Conn
-	stmts map[string]driver.Stmt
+	*sqlite.Conn
+	stmts [queries]*sqlite.Stmt
 }
 
 // openConn opens the database file, which exists. Commits of the connection
 // are synced before they return.
 func openConn(path string, cacheKiB int) (*conn, error) {
-	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "mode=rw"}).String()
-	c, err := (&sqlite.Driver{}).Open(dsn)
+	opened, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, mapError(err))
 	}
-	opened := &conn{c, make(map[string]driver.Stmt)}
+	opened.SetBusyTimeout(busyTimeout)
+	c := &conn{Conn: opened}
 	for _, pragma := range []string{
-		"PRAGMA busy_timeout = 5000",
 		"PRAGMA synchronous = FULL",
 		"PRAGMA wal_autocheckpoint = 0", // the writer decides
 		fmt.Sprintf("PRAGMA journal_size_limit = %d", walKeepBytes),
 		fmt.Sprintf("PRAGMA cache_size = -%d", cacheKiB),
 	} {
-		if err := opened.once(pragma); err != nil {
-			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), opened.Close())
+		if _, err := c.once(pragma); err != nil {
+			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), c.Close())
 		}
 	}
-	return opened, nil
+	return c, nil
 }
 
-// stmt returns the prepared statement of query.
-func (c *conn) stmt(query string) (driver.Stmt, error) {
-	if s, ok := c.stmts[query]; ok {
-		return s, nil
-	}
-	s, err := c.Prepare(query)
+// once runs a statement that is not worth keeping and returns the first column
+// of its first row, 0 where there is none.
+func (c *conn) once(text string) (n int64, err error) {
+	s, _, err := c.PrepareTransient(text)
 	if err != nil {
-		return nil, mapError(err)
-	}
-	c.stmts[query] = s
-	return s, nil
-}
-
-// exec runs a statement that returns no rows.
-func (c *conn) exec(query string, args ...driver.Value) error {
-	s, err := c.stmt(query)
-	if err != nil {
-		return err
-	}
-	if _, err := s.Exec(args); err != nil { //nolint:staticcheck // no context: every wait is bounded by busy_timeout
-		return mapError(err)
-	}
-	return nil
-}
-
-// once runs a statement that is not worth keeping.
-func (c *conn) once(query string) error {
-	err := c.exec(query)
-	if s, ok := c.stmts[query]; ok {
-		delete(c.stmts, query)
-		err = errors.Join(err, s.Close())
-	}
-	return err
-}
-
-// query calls row with each row of the result until it returns false.
-func (c *conn) query(query string, args []driver.Value, row func([]driver.Value) (bool, error)) (err error) {
-	s, err := c.stmt(query)
-	if err != nil {
-		return err
-	}
-	rows, err := s.Query(args) //nolint:staticcheck // no context: every wait is bounded by busy_timeout
-	if err != nil {
-		return mapError(err)
+		return 0, mapError(err)
 	}
 	defer func() {
-		if closing := rows.Close(); err == nil && closing != nil {
-			err = mapError(closing)
+		if finalizing := s.Finalize(); err == nil && finalizing != nil {
+			err = mapError(finalizing)
 		}
 	}()
-	var buf [3]driver.Value
-	values := buf[:len(rows.Columns())]
-	for {
-		if err := rows.Next(values); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return mapError(err)
+	for first := true; ; first = false {
+		more, err := s.Step()
+		if err != nil {
+			return 0, mapError(err)
 		}
-		if more, err := row(values); err != nil || !more {
-			return err
+		if !more {
+			return n, nil
+		}
+		if first {
+			n = s.ColumnInt64(0)
 		}
 	}
 }
 
-// integer returns the only column of the only row, 0 where it is null.
-func (c *conn) integer(query string) (int64, error) {
-	var n int64
-	err := c.query(query, nil, func(row []driver.Value) (bool, error) {
-		n, _ = row[0].(int64)
+// rows calls row with each row of the result until it returns false.
+// Arguments are []byte or int64.
+func (c *conn) rows(q query, row func(*sqlite.Stmt) (bool, error), args ...any) (err error) {
+	s := c.stmts[q]
+	if s == nil {
+		if s, _, err = c.PrepareTransient(texts[q]); err != nil {
+			return mapError(err)
+		}
+		c.stmts[q] = s
+	}
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case []byte:
+			s.BindBytes(i+1, arg)
+		case int64:
+			s.BindInt64(i+1, arg)
+		}
+	}
+	for {
+		more, err := s.Step()
+		if err != nil {
+			return mapError(err) // the statement is reset
+		}
+		if more {
+			more, err = row(s)
+		}
+		if err != nil || !more {
+			return errors.Join(err, s.Reset())
+		}
+	}
+}
+
+// exec runs a statement for its effect.
+func (c *conn) exec(q query, args ...any) error {
+	return c.rows(q, func(*sqlite.Stmt) (bool, error) { return true, nil }, args...)
+}
+
+// version returns the version of the latest commit that the connection's snapshot includes.
+func (c *conn) version() (version int64, err error) {
+	err = c.rows(latestVersion, func(s *sqlite.Stmt) (bool, error) {
+		version = s.ColumnInt64(0) // 0 for the NULL of an empty log
 		return false, nil
 	})
-	return n, err
+	return version, err
 }
 
 // get returns the value of key, nil where there is none.
-func (c *conn) get(key []byte) ([]byte, error) {
-	var value []byte
-	err := c.query(sqlGet, []driver.Value{blob(key)}, func(row []driver.Value) (bool, error) {
-		value = bytesOf(row[0])
+func (c *conn) get(key []byte) (value []byte, err error) {
+	err = c.rows(get, func(s *sqlite.Stmt) (bool, error) {
+		value = column(s, 0)
 		return false, nil
-	})
+	}, key)
 	return value, err
 }
 
 // scan calls pair with the pairs of r in order until it returns false.
 func (c *conn) scan(r kv.Range, reverse bool, pair func(key, value []byte) (bool, error)) error {
-	query := sqlForward
+	q := scanForward
 	if reverse {
-		query = sqlReverse
+		q = scanReverse
 	}
-	return c.query(query, []driver.Value{blob(r.Begin), blob(r.End)}, func(row []driver.Value) (bool, error) {
-		return pair(bytesOf(row[0]), bytesOf(row[1]))
-	})
+	return c.rows(q, func(s *sqlite.Stmt) (bool, error) { return pair(column(s, 0), column(s, 1)) }, r.Begin, r.End)
+}
+
+// column copies a BLOB; an empty one is not nil.
+func column(s *sqlite.Stmt, i int) []byte {
+	b := make([]byte, s.ColumnLen(i))
+	s.ColumnBytes(i, b)
+	return b
 }
 
 // Close releases the connection and its statements.
 func (c *conn) Close() error {
-	var errs []error
 	for _, s := range c.stmts {
-		errs = append(errs, s.Close())
+		if s != nil {
+			_ = s.Finalize() // repeats the error of its last step
+		}
 	}
-	return errors.Join(append(errs, c.Conn.Close())...)
+	return c.Conn.Close()
 }
 
-// blob is b as an argument: the driver makes a nil slice NULL, which no key or value is.
-func blob(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
-
-// bytesOf is a BLOB column: the driver returns an empty one as nil.
-func bytesOf(v driver.Value) []byte {
-	b, _ := v.([]byte)
-	return blob(b)
-}
-
-// errDamaged is told apart when a store is opened.
+// errDamaged is a file that SQLite or this package does not know.
 var errDamaged = errors.New("damaged, or not a database of this service")
 
 // mapError turns an error of the driver into one of kv's.
 func mapError(err error) error {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch e.Code() & 0xFF {
-		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-			return fmt.Errorf("%w: %w: %w", kv.ErrUnavailable, errDamaged, err)
-		}
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
+		return fmt.Errorf("%w: %w: %w", kv.ErrUnavailable, errDamaged, err)
+	default:
+		return fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 	}
-	return fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 }

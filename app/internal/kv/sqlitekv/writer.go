@@ -2,14 +2,11 @@ package sqlitekv
 
 import (
 	"context"
-	"database/sql/driver"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	"zombiezen.com/go/sqlite"
 
 	"coditect.ai/platform/app/internal/kv"
 )
@@ -156,13 +153,13 @@ func (w *writer) commitGroup(group []*request) []error {
 	outcomes := make([]error, len(group))
 	wrote, err := w.apply(group, outcomes)
 	if err == nil && wrote != nil {
-		if err = w.conn.exec(sqlCommit); err != nil {
+		if err = w.conn.exec(commit); err != nil {
 			err = commitError(err)
 		}
 	}
 	if err != nil || wrote == nil {
 		// Nothing to keep: when even this fails, SQLite has rolled back by itself.
-		_ = w.conn.exec(sqlRollback)
+		_ = w.conn.exec(rollback)
 	}
 	committed := 0
 	for i := range outcomes {
@@ -183,7 +180,7 @@ func (w *writer) commitGroup(group []*request) []error {
 // apply opens the database transaction and writes what does not conflict,
 // giving the others their outcome. It returns the keys written, nil for none.
 func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
-	if err := w.conn.exec(sqlLock); err != nil {
+	if err := w.conn.exec(lockAndBegin); err != nil {
 		return nil, err
 	}
 	if err := w.log.catchUp(w.conn); err != nil {
@@ -211,13 +208,13 @@ func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
 		return nil, nil
 	}
 	wrote := sets.union()
-	if err := w.conn.exec(sqlLog, w.log.version+1, time.Now().UnixMilli(), wrote.encode()); err != nil {
+	if err := w.conn.exec(logCommit, w.log.version+1, time.Now().UnixMilli(), wrote.encode()); err != nil {
 		return nil, err
 	}
 	w.written += 4 * pageBytes
 	if w.groups++; w.groups%trimEvery == 0 {
 		if first := w.log.trim(time.Now().Add(-w.maxAge - logMargin)); first > 0 {
-			if err := w.conn.exec(sqlTrim, first); err != nil {
+			if err := w.conn.exec(trimLog, first); err != nil {
 				return nil, err
 			}
 		}
@@ -228,14 +225,14 @@ func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
 // write applies one transaction's writes.
 func (w *writer) write(changes *writes) error {
 	for _, r := range changes.cleared {
-		if err := w.conn.exec(sqlClearRange, blob(r.Begin), r.End); err != nil {
+		if err := w.conn.exec(clearRange, r.Begin, r.End); err != nil {
 			return err
 		}
 	}
 	for _, key := range changes.keys() {
 		e := changes.effects[key]
 		if e.kind == effectClear {
-			if err := w.conn.exec(sqlClear, []byte(key)); err != nil {
+			if err := w.conn.exec(clearKey, []byte(key)); err != nil {
 				return err
 			}
 			continue
@@ -247,7 +244,7 @@ func (w *writer) write(changes *writes) error {
 				return err
 			}
 		}
-		if err := w.conn.exec(sqlSet, []byte(key), e.over(stored)); err != nil {
+		if err := w.conn.exec(set, []byte(key), e.over(stored)); err != nil {
 			return err
 		}
 	}
@@ -259,13 +256,12 @@ func (w *writer) write(changes *writes) error {
 // group is gone. After any other failure of the disk the frames may be found
 // in the log after a crash.
 func commitError(err error) error {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch e.Code() & 0xFF {
-		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY:
-			return fmt.Errorf("commit: %w", err)
-		}
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultFull, sqlite.ResultBusy:
+		return fmt.Errorf("commit: %w", err)
+	default:
+		return fmt.Errorf("%w: commit: %w", kv.ErrCommitUnknown, err)
 	}
-	return fmt.Errorf("%w: commit: %w", kv.ErrCommitUnknown, err)
 }
 
 // tidy moves the write-ahead log into the database from time to time, while no
@@ -275,19 +271,19 @@ func (w *writer) tidy() {
 		return
 	}
 	w.written = 0
-	pages := w.checkpoint(sqlCheckpoint)
+	pages := w.moveLog(checkpoint)
 	if pages > walLimitPages {
 		// Readers stood in the way for too long; they are gone within a transaction's age.
-		w.checkpoint(sqlRestart)
+		w.moveLog(restart)
 	}
 }
 
-// checkpoint returns the number of pages in the write-ahead log.
-func (w *writer) checkpoint(query string) int64 {
+// moveLog checkpoints and returns the number of pages in the write-ahead log.
+func (w *writer) moveLog(how query) int64 {
 	w.stats.checkpoints.Add(1)
 	var pages int64
-	err := w.conn.query(query, nil, func(row []driver.Value) (bool, error) {
-		pages, _ = row[1].(int64)
+	err := w.conn.rows(how, func(s *sqlite.Stmt) (bool, error) {
+		pages = s.ColumnInt64(1)
 		return false, nil
 	})
 	if err != nil {
