@@ -150,6 +150,10 @@ func (c *child) exit(within time.Duration) error {
 
 // call sends one request and returns the answer's status and body.
 func call(ctx context.Context, method, url, token, body string) (int, []byte, error) {
+	return callWith(ctx, http.DefaultClient, method, url, token, body)
+}
+
+func callWith(ctx context.Context, client *http.Client, method, url, token, body string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -160,7 +164,7 @@ func call(ctx context.Context, method, url, token, body string) (int, []byte, er
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

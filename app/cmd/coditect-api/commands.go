@@ -179,19 +179,25 @@ func checkCommand(ctx context.Context, c console, args []string) int {
 		return c.fail(exitFault, "check the store: %v", err)
 	}
 	if *asJSON {
-		if code := printJSON(c, report); code != exitOK {
+		code := printJSON(c, checked{OK: report.OK(), Counts: report.Counts, Faults: report.Disagree, Problems: report.Problems})
+		if code != exitOK {
 			return code
 		}
 	} else {
 		for _, kind := range slices.Sorted(maps.Keys(report.Counts)) {
-			c.print(c.out, "%-24s %d\n", kind, report.Counts[kind])
-		}
-		for _, problem := range report.Problems {
-			c.print(c.out, "FAULT %s\n", problem)
+			c.print(c.out, "%-20s %d\n", kind, report.Counts[kind])
 		}
 	}
-	if n := len(report.Problems); n > 0 {
-		return c.fail(exitFault, "the store has faults: %d", n)
+	if !report.OK() {
+		return c.fail(exitFault, "the store has %d faults, such as:\n  - %s", report.Disagree, strings.Join(report.Problems, "\n  - "))
 	}
 	return exitOK
+}
+
+// checked is what check --json prints.
+type checked struct {
+	OK       bool           `json:"ok"`
+	Counts   map[string]int `json:"counts"`             // keys by kind
+	Faults   int            `json:"faults"`             // keys that disagree with others
+	Problems []string       `json:"problems,omitempty"` // the first of them, a sentence each
 }

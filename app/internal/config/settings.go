@@ -208,7 +208,7 @@ func corsOrigins(c *Config, v string) error {
 func checkTogether(c Config) []error {
 	var faults []error
 	if c.StoreEngine == contract.EngineFoundationDB && c.ClusterFile == "" {
-		faults = append(faults, fmt.Errorf("%s: the engine %s needs the path of its cluster file", contract.EnvClusterFile, contract.EngineFoundationDB))
+		faults = append(faults, fmt.Errorf("%s: needed with %s=%s", contract.EnvClusterFile, contract.EnvStoreEngine, contract.EngineFoundationDB))
 	}
 	if c.RefreshTTL > c.LoginTTL {
 		faults = append(faults, fmt.Errorf("%s: a refresh token (%v) must not outlive its login (%s=%v)", envRefreshTTL, c.RefreshTTL, envLoginTTL, c.LoginTTL))

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"coditect.ai/platform/app/contract"
+)
+
+// invoke runs a command line inside the test.
+func invoke(t *testing.T, environ []string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = run(t.Context(), console{environ: environ, out: &stdout, err: &stderr}, args)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestCommandLines(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args      []string
+		code      int
+		out, errs string
+	}{
+		{nil, exitUsage, "", "Usage: coditect-api"},
+		{[]string{"help"}, exitOK, "serve", ""},
+		{[]string{"nonsense"}, exitUsage, "", "Usage: coditect-api"},
+		{[]string{"serve", "now"}, exitUsage, "", "serve takes 0 operands"},
+		{[]string{"version", "-x"}, exitUsage, "", "flag provided but not defined"},
+		{[]string{"version"}, exitOK, "engines: embedded", ""},
+		{[]string{"config"}, exitOK, contract.EnvStoreDir, ""},
+		{[]string{"config", "--markdown"}, exitOK, "| `" + contract.EnvJWTSecretFile + "` |", ""},
+		{[]string{"keygen"}, exitUsage, "", "keygen takes 1 operand"},
+	} {
+		code, out, errs := invoke(t, nil, tt.args...)
+		if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(errs, tt.errs) {
+			t.Errorf("%q: %d\n%s\n%s", tt.args, code, out, errs)
+		}
+	}
+	_, out, _ := invoke(t, nil, "version", "--json")
+	var b build
+	must(t, json.Unmarshal([]byte(out), &b))
+	if b.Service != contract.ServiceName || b.Version == "" || b.Commit == "" || !strings.HasPrefix(b.Go, "go") || len(b.Engines) == 0 {
+		t.Errorf("%+v", b)
+	}
+}
+
+// Every fault of the settings, and of the key file, is told at once.
+func TestServeTellsEveryFault(t *testing.T) {
+	t.Parallel()
+	code, _, errs := invoke(t, []string{
+		"CODITECT_LISTEN=nowhere", "CODITECT_SLOT=purple", "CODITECT_DRAIN_PAUSE=soon", "CODITECT_LISTN=x",
+		contract.EnvJWTSecretFile + "=" + filepath.Join(t.TempDir(), "none"),
+	}, "serve")
+	if code != exitUsage {
+		t.Fatal(code)
+	}
+	for _, want := range []string{"CODITECT_LISTEN", "CODITECT_SLOT", "CODITECT_DRAIN_PAUSE", "CODITECT_LISTN: no such setting", contract.EnvJWTSecretFile, "keygen"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("nothing about %s in:\n%s", want, errs)
+		}
+	}
+}
+
+func TestKeygen(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "new", "key")
+	if code, _, errs := invoke(t, nil, "keygen", file); code != exitOK {
+		t.Fatal(errs)
+	}
+	first, err := os.ReadFile(file)
+	must(t, err)
+	info, err := os.Stat(file)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 || len(first) < 44 {
+		t.Fatalf("%v, %d bytes", info.Mode(), len(first))
+	}
+	if code, _, errs := invoke(t, nil, "keygen", file); code != exitFault || !strings.Contains(errs, "exists already") {
+		t.Fatal(code, errs)
+	}
+	if code, _, errs := invoke(t, nil, "keygen", "--if-missing", file); code != exitOK {
+		t.Fatal(errs)
+	}
+	second, err := os.ReadFile(file)
+	must(t, err)
+	if !bytes.Equal(first, second) {
+		t.Fatal("the key was overwritten")
+	}
+	left, err := os.ReadDir(filepath.Dir(file))
+	must(t, err)
+	if len(left) != 1 {
+		t.Fatalf("left behind: %v", left)
+	}
+}
+
+func TestPortTakenIsOneSentence(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := serveChild(t, settings(dir))
+	address := strings.TrimSuffix(strings.TrimPrefix(first.url, "http://"), contract.BasePath)
+	code, _, errs := invoke(t, append(settings(dir), contract.EnvListen+"="+address), "serve")
+	if code != exitFault || !strings.Contains(errs, address+" is taken by another process") || strings.Count(errs, "\n") != 1 {
+		t.Fatalf("%d: %s", code, errs)
+	}
+}
+
+// A store that cannot be opened neither stops the process nor delays /health;
+// the process says why it is not ready, and recovers by itself.
+func TestServesWithoutItsStoreAndRecovers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	obstacle := filepath.Join(dir, "store") // a file where the directory is to be
+	must(t, os.WriteFile(obstacle, nil, 0o600))
+	c := serveChild(t, settings(dir))
+	want := func(path string, status int, text string) {
+		t.Helper()
+		got, body, err := call(t.Context(), http.MethodGet, c.url+path, "", "")
+		must(t, err)
+		if got != status || !strings.Contains(string(body), text) {
+			t.Fatalf("%s: %d %s", path, got, body)
+		}
+	}
+	want("/health", http.StatusOK, "healthy")
+	want("/ready", http.StatusServiceUnavailable, `"code":"unavailable"`)
+	want("/sessions", http.StatusServiceUnavailable, `"code":"unavailable"`)
+	must(t, os.Remove(obstacle))
+	c.waitReady()
+	if c.register("later@example.org") == "" {
+		t.Fatal("no token")
+	}
+	if log := c.log(); strings.Count(log, `"message":"not ready"`) != 1 || !strings.Contains(log, `"message":"ready again"`) {
+		t.Fatal(log)
+	}
+}
+
+// SIGTERM under load: not ready at once, every request that was sent before a
+// load balancer turned away is answered, those that outlast the pause too, and
+// the process leaves with 0 within its time.
+func TestSIGTERMLosesNoRequest(t *testing.T) {
+	t.Parallel()
+	const pause = 500 * time.Millisecond
+	c := serveChild(t, settings(t.TempDir(), contract.EnvDrainPause+"="+pause.String(), contract.EnvShutdownGrace+"=20s"))
+	c.waitReady()
+	token := c.register("drain@example.org")
+	var answered atomic.Int64
+	var away atomic.Bool // the load balancer has seen that the process is not ready
+	send := func(path, token, body string, status int) {
+		got, _, err := call(t.Context(), http.MethodPost, c.url+path, token, body)
+		if err != nil || got != status {
+			t.Errorf("%s: %d %v", path, got, err)
+		}
+		answered.Add(1)
+	}
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for !away.Load() {
+				send("/sessions", token, `{"name":"x"}`, http.StatusCreated)
+			}
+		})
+	}
+	eventually(t, func() bool { return answered.Load() > 50 })
+	must(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	for range 40 { // hashed one after the other, they last longer than the pause
+		clients.Go(func() {
+			send("/auth/login", "", fmt.Sprintf(`{"email":"drain@example.org","password":%q}`, password), http.StatusOK)
+		})
+	}
+	eventually(t, func() bool {
+		status, _, err := call(t.Context(), http.MethodGet, c.url+"/ready", "", "")
+		return err == nil && status == http.StatusServiceUnavailable
+	})
+	if status, _, err := call(t.Context(), http.MethodGet, c.url+"/health", "", ""); err != nil || status != http.StatusOK {
+		t.Errorf("health while draining: %d %v", status, err)
+	}
+	away.Store(true)
+	if err := c.exit(25 * time.Second); err != nil {
+		t.Fatalf("left with %v:\n%s", err, c.log())
+	}
+	clients.Wait()
+}
+
+func TestSecondSignalQuitsAtOnce(t *testing.T) {
+	t.Parallel()
+	c := serveChild(t, settings(t.TempDir(), contract.EnvDrainPause+"=1m"))
+	must(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	eventually(t, func() bool { return strings.Contains(c.log(), `"message":"draining"`) })
+	must(t, c.cmd.Process.Signal(syscall.SIGINT))
+	if err := c.exit(5 * time.Second); err == nil {
+		t.Fatal("left with 0")
+	}
+}
+
+func TestInternalListener(t *testing.T) {
+	t.Parallel()
+	internal := freeAddress(t)
+	c := serveChild(t, settings(t.TempDir(), contract.EnvInternalListen+"="+internal, contract.EnvSlot+"=green"))
+	c.waitReady()
+	for path, text := range map[string]string{
+		contract.MetricsPath:       contract.MetricRequests + `{method="GET",route="` + contract.ReadyPath + `",slot="green",status="200"}`,
+		"/debug/build":             "coditect.ai/platform/app",
+		"/debug/pprof/":            "goroutine",
+		"/debug/pprof/cmdline":     "serve",
+		"/debug/pprof/heap?seek=1": "",
+	} {
+		status, body, err := call(t.Context(), http.MethodGet, "http://"+internal+path, "", "")
+		must(t, err)
+		if status != http.StatusOK || !strings.Contains(string(body), text) {
+			t.Errorf("%s: %d %.2000s", path, status, body)
+		}
+	}
+	for _, path := range []string{contract.MetricsPath, "/debug/pprof/"} { // and never on the public one
+		base := strings.TrimSuffix(c.url, contract.BasePath)
+		if status, _, err := call(t.Context(), http.MethodGet, base+path, "", ""); err != nil || status != http.StatusNotFound {
+			t.Errorf("%s on the public listener: %d %v", path, status, err)
+		}
+	}
+}
+
+// A client that sends its request too slowly is hung up on.
+func TestSlowHeadIsHungUpOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a timeout")
+	}
+	t.Parallel()
+	c := serveChild(t, settings(t.TempDir()))
+	w, err := dial(t.Context(), c.url)
+	must(t, err)
+	_, err = fmt.Fprintf(w.conn, "GET %s HTTP/1.1\r\nHost: x\r\n", contract.HealthPath)
+	must(t, err)
+	must(t, w.conn.SetReadDeadline(time.Now().Add(2*headerTimeout)))
+	resp, err := http.ReadResponse(bufio.NewReader(w.conn), nil)
+	if err == nil {
+		_ = resp.Body.Close()
+		t.Fatalf("answered %s", resp.Status)
+	}
+	if os.IsTimeout(err) {
+		t.Fatal("still connected")
+	}
+}
+
+func TestCheckOfAStoreInUse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := serveChild(t, settings(dir))
+	c.waitReady()
+	c.register("check@example.org")
+	code, out, errs := invoke(t, settings(dir)[2:], "check")
+	if code != exitOK || !strings.Contains(out, "user") {
+		t.Fatalf("%d %s %s", code, out, errs)
+	}
+}
+
+func eventually(t *testing.T, what func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !what(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("has not happened in 10 s")
+		}
+	}
+}

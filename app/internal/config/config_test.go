@@ -1,0 +1,140 @@
+package config
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"coditect.ai/platform/app/contract"
+)
+
+func TestDefaultsSuitALaptop(t *testing.T) {
+	t.Parallel()
+	c, values, err := Load([]string{"HOME=/root", "PATH=/bin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:8080" || c.InternalListen != "127.0.0.1:9090" || c.StoreEngine != contract.EngineEmbedded || c.StoreDir != ".data/store" ||
+		c.AccessTTL != 15*time.Minute || c.RefreshTTL != 30*24*time.Hour || c.PasswordHashMemoryKiB<<10 != contract.PasswordHashMemory || c.PasswordHashPasses != 2 ||
+		c.PasswordHashSlots < 1 || c.DrainPause != contract.DrainPause || c.ShutdownGrace != contract.ShutdownGrace || c.CORSOrigins != nil || c.TrustedProxies != 0 {
+		t.Fatalf("%+v", c)
+	}
+	for _, v := range values {
+		if v.Source != "default" || v.Doc == "" || v.Type == "" {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+func TestEveryContractVariableIsASetting(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, s := range Settings() {
+		if known[s.Name] {
+			t.Errorf("%s is in the table twice", s.Name)
+		}
+		known[s.Name] = true
+	}
+	for _, name := range []string{
+		contract.EnvListen, contract.EnvInternalListen, contract.EnvStoreEngine, contract.EnvStoreDir, contract.EnvClusterFile, contract.EnvJWTSecretFile,
+		contract.EnvPasswordHashSlots, contract.EnvDrainPause, contract.EnvShutdownGrace, contract.EnvSlot,
+	} {
+		if !known[name] {
+			t.Errorf("%s is not in the table", name)
+		}
+	}
+}
+
+func TestValuesAndTheirFaults(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, value string
+		ok          bool
+	}{
+		{contract.EnvListen, ":8080", true},
+		{contract.EnvListen, "[::1]:0", true},
+		{contract.EnvListen, "8080", false},
+		{contract.EnvListen, "localhost:http", false},
+		{contract.EnvListen, "localhost:70000", false},
+		{contract.EnvListen, "off", false},
+		{contract.EnvInternalListen, "off", true},
+		{contract.EnvInternalListen, "", false},
+		{contract.EnvSlot, "", true},
+		{contract.EnvSlot, "green", true},
+		{contract.EnvSlot, "Green", false},
+		{contract.EnvStoreEngine, "postgres", false},
+		{contract.EnvStoreEngine, contract.EngineFoundationDB, false}, // without a cluster file
+		{contract.EnvStoreDir, " ", false},
+		{contract.EnvPasswordHashSlots, "auto", true},
+		{contract.EnvPasswordHashSlots, "64", true},
+		{contract.EnvPasswordHashSlots, "0", false},
+		{contract.EnvPasswordHashSlots, "2.0", false},
+		{contract.EnvDrainPause, "0s", true},
+		{contract.EnvDrainPause, "-1s", false},
+		{contract.EnvDrainPause, "5", false},
+		{contract.EnvShutdownGrace, "1h", false},
+		{envLogLevel, "debug", true},
+		{envLogLevel, "verbose", false},
+		{envAccessTTL, "25h", false},
+		{envRefreshTTL, "5m", false},    // less than an access token
+		{envRefreshTTL, "8000h", false}, // more than a login
+		{envCORSOrigins, "https://coditect.ai, http://localhost:3000", true},
+		{envCORSOrigins, "*", true},
+		{envCORSOrigins, "https://coditect.ai/", false},
+		{envCORSOrigins, "coditect.ai", false},
+		{envCORSOrigins, "https://a.example,", false},
+		{envTrustedProxies, "2", true},
+		{envTrustedProxies, "17", false},
+		{"CODITECT_LISTN", "x", false},
+	} {
+		_, _, err := Load([]string{tt.name + "=" + tt.value})
+		if (err == nil) != tt.ok || (err != nil && !strings.Contains(err.Error(), tt.name)) {
+			t.Errorf("%s=%q: %v", tt.name, tt.value, err)
+		}
+	}
+}
+
+func TestFaultsAreToldTogether(t *testing.T) {
+	t.Parallel()
+	_, values, err := Load([]string{contract.EnvListen + "=x", envLogLevel + "=y", "CODITECT_B=1", "CODITECT_A=1"})
+	if err == nil || strings.Count(err.Error(), "\n") != 3 || strings.Index(err.Error(), "CODITECT_A") > strings.Index(err.Error(), "CODITECT_B") {
+		t.Fatal(err)
+	}
+	if values[0].Name != contract.EnvListen || values[0].Value != "x" || values[0].Source != "environment" {
+		t.Fatalf("%+v", values[0])
+	}
+}
+
+func TestAutoHashSlots(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		cores  int
+		memory int64
+		want   int
+	}{
+		{2, math.MaxInt64, 2}, {8, 1 << 30, 8}, {64, 1 << 30, 25}, {128, math.MaxInt64, 64},
+		{4, 128 << 20, 1}, {4, 1 << 20, 1},
+	} {
+		if got := autoHashSlots(tt.cores, tt.memory); got != tt.want {
+			t.Errorf("%d cores, %d bytes: %d, want %d", tt.cores, tt.memory, got, tt.want)
+		}
+	}
+}
+
+func TestMarkdownHasEverySetting(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := WriteMarkdown(&out); err != nil {
+		t.Fatal(err)
+	}
+	if rows := strings.Count(out.String(), "\n"); rows != len(Settings())+2 {
+		t.Fatalf("%d rows", rows)
+	}
+	for line := range strings.Lines(out.String()) {
+		if strings.Count(line, "|") != 5 {
+			t.Errorf("a cell breaks the table: %s", line)
+		}
+	}
+}
