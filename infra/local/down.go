@@ -48,7 +48,7 @@ func (e *Environment) Down(ctx context.Context, keepData bool) error {
 	ch := make(chan events.EngineEvent)
 	p := e.follow(ch)
 	_, err = s.Destroy(ctx, optdestroy.EventStreams(ch), optdestroy.SuppressOutputs(), optdestroy.SuppressProgress())
-	p.wait(ch)
+	p.wait()
 	if err != nil {
 		return e.failure(ctx, "The removal", p, err)
 	}

@@ -133,7 +133,7 @@ func (e *Environment) cloud(ctx context.Context) (*daemon.Client, error) {
 		return nil, fmt.Errorf("find this executable: %w", err)
 	}
 	client, err := daemon.Start(ctx, daemon.StartOptions{
-		Dir:        e.path("simcloud"),
+		Directory:  e.path("simcloud"),
 		Executable: executable,
 		Args:       []string{"simcloud", "--dir", e.path("simcloud")},
 	})

@@ -11,7 +11,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 
-	"coditect.ai/platform/infra/program"
+	"coditect.ai/platform/stacks"
 )
 
 // progress tells what an update does, a line for each resource that changes,
@@ -36,6 +36,9 @@ func (e *Environment) follow(ch <-chan events.EngineEvent) *progress {
 	}()
 	return p
 }
+
+// wait returns when every event has been told; the engine has closed the channel.
+func (p *progress) wait() { <-p.done }
 
 // verbs are the operations worth a line, in the words of the person who waits.
 var verbs = map[apitype.OpType]string{
@@ -65,7 +68,7 @@ func (p *progress) event(event events.EngineEvent) {
 
 // ownResource tells the engine's bookkeeping (stack, components, providers) from what a cloud is asked for.
 func ownResource(kind string) bool {
-	return strings.HasPrefix(kind, "pulumi:") || strings.HasPrefix(kind, program.Project+":")
+	return strings.HasPrefix(kind, "pulumi:") || strings.HasPrefix(kind, stacks.Project+":")
 }
 
 // title shortens a URN to what a person looks for: the kind and the name.

@@ -41,7 +41,7 @@ func keepRelease(get func(string) string, set func(key, value string)) {
 }
 
 // deploy puts image into the slot that has the traffic and leaves the rest as it is.
-func deploy(image string) func(get func(string) string, set func(key, value string)) {
+func deploy(image string) release {
 	return func(get func(string) string, set func(key, value string)) {
 		keepRelease(get, set)
 		set(imageKeys[active(get)], image)

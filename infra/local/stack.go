@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 
 	"coditect.ai/platform/infra/program"
+	"coditect.ai/platform/stacks"
 )
 
 // orphanWait bounds how long an update waits for the engine of a killed command to end.
@@ -26,13 +28,16 @@ const orphanWait = 30 * time.Second
 // stack is the engine's side of the environment.
 type stack struct {
 	auto.Stack
-	settings *workspace.ProjectStack
+	settings stacks.Settings // in force
 }
 
+// release changes what the slots hold: get reads what they held at the last update, set says what they shall hold.
+type release func(get func(key string) string, set func(key, value string))
+
 // openStack prepares the engine's workspace: the committed project and stack
-// settings, with the release that is in force on top, and the simulated
-// providers attached. release changes the settings in place before they are written.
-func (e *Environment) openStack(ctx context.Context, providers string, release func(get func(string) string, set func(key, value string)) error) (*stack, error) {
+// settings with what next puts into the slots on top, and the simulated
+// providers attached.
+func (e *Environment) openStack(ctx context.Context, providers string, next release) (*stack, error) {
 	project, err := workspace.LoadProject(filepath.Join(e.root, "Pulumi.yaml"))
 	if err != nil {
 		return nil, fmt.Errorf("read Pulumi.yaml: %w", err)
@@ -67,44 +72,61 @@ func (e *Environment) openStack(ctx context.Context, providers string, release f
 	}
 
 	// The workspace's own settings file keeps the encryption salt and the release; all else is the committed file's.
-	settings, err := ws.StackSettings(ctx, Name)
+	own, err := ws.StackSettings(ctx, Name)
 	if err != nil {
-		settings = &workspace.ProjectStack{}
+		own = &workspace.ProjectStack{} // the first time
 	}
-	if err := overlay(settings, committed, release); err != nil {
+	own.Config = overlay(own.Config, committed.Config, next)
+	settings, err := load(own.Config)
+	if err != nil {
 		return nil, err
 	}
-	if err := ws.SaveStackSettings(ctx, Name, settings); err != nil {
+	if err := ws.SaveStackSettings(ctx, Name, own); err != nil {
 		return nil, storage(err, e.dir)
 	}
 	s, err := auto.UpsertStack(ctx, Name, ws)
 	if err != nil {
-		return nil, fmt.Errorf("open the stack: %w", err)
+		return nil, fmt.Errorf("open the stack: %w", e.explain(err))
 	}
 	return &stack{Stack: s, settings: settings}, nil
 }
 
-// overlay makes settings the committed ones with the release's keys on top.
-func overlay(settings, committed *workspace.ProjectStack, release func(get func(string) string, set func(string, string)) error) error {
-	last := settings.Config
-	settings.Config = config.Map{}
-	for key, value := range committed.Config {
-		settings.Config[key] = value
+// overlay is the committed settings with what next puts into the slots, which
+// may depend on the settings of the last update.
+func overlay(last, committed config.Map, next release) config.Map {
+	merged := maps.Clone(committed)
+	if merged == nil {
+		merged = config.Map{}
 	}
-	get := func(name string) string {
-		v, err := last[config.MustMakeKey(program.Project, name)].Value(config.NopDecrypter)
-		if err != nil {
-			return ""
+	next(func(name string) string { return plain(last[key(name)]) },
+		func(name, value string) { merged[key(name)] = config.NewValue(value) })
+	return merged
+}
+
+// load checks the settings before anything is begun; the program itself checks them once more.
+func load(values config.Map) (stacks.Settings, error) {
+	own := map[string]string{}
+	for key, value := range values {
+		if key.Namespace() == stacks.Project {
+			own[key.Name()] = plain(value)
 		}
-		return v
 	}
-	set := func(name, value string) {
-		settings.Config[config.MustMakeKey(program.Project, name)] = config.NewValue(value)
+	settings, err := stacks.Load(Name, own)
+	if err != nil {
+		return settings, problem(err, "Pulumi.%s.yaml: %v", Name, err)
 	}
-	if release == nil {
-		return nil
+	return settings, nil
+}
+
+func key(name string) config.Key { return config.MustMakeKey(stacks.Project, name) }
+
+// plain is the text of a value, "" where there is none; no setting is secret.
+func plain(value config.Value) string {
+	text, err := value.Value(config.NopDecrypter)
+	if err != nil {
+		return ""
 	}
-	return release(get, set)
+	return text
 }
 
 // begin marks that an update is under way; the returned function takes the mark
@@ -153,7 +175,7 @@ func (e *Environment) heal(ctx context.Context, s *stack) error {
 
 // lockPattern matches the lock files of the engine's file backend.
 func (e *Environment) lockPattern() string {
-	return e.path("pulumi", "state", ".pulumi", "locks", "organization", program.Project, Name, "*.json")
+	return e.path("pulumi", "state", ".pulumi", "locks", "organization", stacks.Project, Name, "*.json")
 }
 
 // awaitOrphans waits for an engine whose command was killed; it still writes the state.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -47,7 +48,7 @@ func (e *Environment) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := cloud.EnsureSecretVersion(ctx, jwtSecret, newJWTSecret); err != nil {
+	if _, err := cloud.EnsureSecretVersion(ctx, jwtSecret, newJWTSecret()); err != nil {
 		return fmt.Errorf("give the secret %s its first version: %w", jwtSecret, err)
 	}
 
@@ -82,12 +83,10 @@ func (e *Environment) Up(ctx context.Context) error {
 const jwtSecret = "jwt-secret" //nolint:gosec // the name of a secret, not its value
 
 // newJWTSecret is a keyring of one new key, in the format of contract.EnvJWTSecretFile.
-func newJWTSecret() ([]byte, error) {
+func newJWTSecret() []byte {
 	key := make([]byte, 32)
-	if _, err := rand.Read(key); err != nil {
-		return nil, fmt.Errorf("read random bytes: %w", err)
-	}
-	return []byte(base64.StdEncoding.EncodeToString(key) + "\n"), nil
+	_, _ = rand.Read(key) // never fails: it ends the process instead
+	return []byte(base64.StdEncoding.EncodeToString(key) + "\n")
 }
 
 // pushImage puts the service's binary into the simulated registry and returns its reference by digest.
@@ -109,28 +108,26 @@ func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (stri
 
 // portIsFree refuses to begin what could not be reached in the end.
 func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *stack) error {
-	port, err := s.gatewayPort()
-	if err != nil {
-		return err
-	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	status, err := cloud.Status(ctx)
 	if err != nil {
 		return fmt.Errorf("ask the simulated cloud what runs: %w", err)
 	}
-	for _, g := range status.Gateways {
-		if g.Address == address && g.Listening {
-			return nil
-		}
+	if slices.Contains(status.Gateways, "http://"+s.address()) {
+		return nil // by this environment's own gateway
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address())
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return problem(err, "port %d of the gateway is taken by another program: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", port, stacks.Project, Name)
+		return problem(err, "port %d of the gateway is taken by another program: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", s.settings.Gateway.LocalPort, stacks.Project, Name)
 	}
 	if err != nil {
-		return fmt.Errorf("try the gateway's address %s: %w", address, err)
+		return fmt.Errorf("try the gateway's address %s: %w", s.address(), err)
 	}
 	return listener.Close()
+}
+
+// address is where the gateway listens.
+func (s *stack) address() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.settings.Gateway.LocalPort))
 }
 
 // update runs the program and returns how many resources changed.
@@ -138,7 +135,7 @@ func (e *Environment) update(ctx context.Context, s *stack) (int, error) {
 	ch := make(chan events.EngineEvent)
 	p := e.follow(ch)
 	_, err := s.Up(ctx, optup.EventStreams(ch), optup.SuppressOutputs(), optup.SuppressProgress())
-	p.wait(ch)
+	p.wait()
 	if err != nil {
 		return p.changes, e.failure(ctx, "The update", p, err)
 	}
@@ -148,11 +145,7 @@ func (e *Environment) update(ctx context.Context, s *stack) (int, error) {
 // welcome waits until the environment answers through its gateway and tells
 // the address, the split and what to try.
 func (e *Environment) welcome(ctx context.Context, cloud *daemon.Client, s *stack, changes int, took time.Duration) error {
-	port, err := s.gatewayPort()
-	if err != nil {
-		return err
-	}
-	base := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	base := "http://" + s.address()
 	if err := awaitReady(ctx, base+contract.ReadyPath); err != nil {
 		return err
 	}

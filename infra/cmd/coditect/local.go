@@ -66,7 +66,7 @@ func simcloudCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "simcloud", Short: "Run the simulated cloud", Args: cobra.NoArgs, Hidden: true}
 	dir := cmd.Flags().String("dir", "", "where it keeps everything")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return daemon.Serve(cmd.Context(), daemon.Options{Dir: *dir})
+		return daemon.Serve(cmd.Context(), daemon.Options{Directory: *dir})
 	}
 	return cmd
 }

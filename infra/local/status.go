@@ -1,0 +1,82 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"coditect.ai/platform/infra/simcloud/daemon"
+	"coditect.ai/platform/infra/simcloud/runtime"
+)
+
+// Status writes what of the environment runs, for people or as JSON.
+func (e *Environment) Status(ctx context.Context, asJSON bool) error {
+	cloud, err := daemon.Connect(ctx, e.path("simcloud"))
+	if errors.Is(err, daemon.ErrNotRunning) {
+		return problem(err, "the local environment does not run: `make up` brings it up.")
+	}
+	if err != nil {
+		return fmt.Errorf("reach the simulated cloud: %w", err)
+	}
+	status, err := cloud.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the simulated cloud what runs: %w", err)
+	}
+	if asJSON {
+		encoder := json.NewEncoder(e.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(status)
+	}
+	e.describe(status)
+	return nil
+}
+
+// describe tells the addresses, the split and each pod.
+func (e *Environment) describe(status daemon.Status) {
+	w := tabwriter.NewWriter(e.out, 2, 0, 2, ' ', 0)
+	defer func() { _ = w.Flush() }()
+	for _, address := range status.Gateways {
+		fmt.Fprintf(w, "  gateway\t%s\n", address)
+	}
+	for _, route := range status.Routes {
+		for _, backend := range route.Backends {
+			fmt.Fprintf(w, "  %s\t%d %%\t%s\n", backend.Service, backend.Weight, traffic(backend.Recent, backend.Share))
+		}
+	}
+	for _, workload := range status.Workloads {
+		fmt.Fprintf(w, "  %s\t%d of %d pods ready\t%s\n", workload.Name, workload.Ready, workload.Desired, strings.Join(workload.Reasons, "; "))
+		for _, pod := range workload.Pods {
+			fmt.Fprintf(w, "    %s\t%s\t%s\n", pod.Name, pod.Address, condition(pod))
+		}
+	}
+}
+
+// traffic is the split that was observed since the weights were set.
+func traffic(requests uint64, share float64) string {
+	if requests == 0 {
+		return "no request yet"
+	}
+	return fmt.Sprintf("%d requests, %.1f %%", requests, 100*share)
+}
+
+func condition(pod runtime.PodStatus) string {
+	words := make([]string, 0, 1+len(pod.Containers))
+	switch {
+	case pod.Terminating:
+		words = append(words, "leaving")
+	case pod.Ready:
+		words = append(words, "ready")
+	default:
+		words = append(words, "not ready")
+	}
+	for _, c := range pod.Containers {
+		words = append(words, fmt.Sprintf("pid %d, %d restarts", c.PID, c.Restarts))
+		if c.Reason != "" {
+			words = append(words, strings.TrimSpace(c.Reason+" "+c.Message))
+		}
+	}
+	return strings.Join(words, ", ")
+}
