@@ -1,0 +1,228 @@
+// Package simtest is what simcloud's tests share: the image that they run, an
+// engine's side of the provider protocol, and manifests.
+package simtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
+	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+const source = "coditect.ai/platform/infra/simcloud/testdata/server"
+
+var build struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// Image builds the test server once for each test binary, into a directory that
+// the caller removes after its tests.
+func Image(directory string) (string, error) {
+	build.once.Do(func() {
+		build.path = filepath.Join(directory, "server")
+		command := exec.Command("go", "build", "-trimpath", "-o", build.path, source) //nolint:noctx,gosec // bounded by the test
+		if output, err := command.CombinedOutput(); err != nil {
+			build.err = fmt.Errorf("build the test server: %w\n%s", err, output)
+		}
+	})
+	return build.path, build.err
+}
+
+// Engine is an engine that drives one provider.
+type Engine struct {
+	t      testing.TB
+	Client pulumirpc.ResourceProviderClient
+}
+
+// Dial connects to the named provider out of a PULUMI_DEBUG_PROVIDERS value.
+func Dial(t testing.TB, providers, name string) *Engine {
+	t.Helper()
+	for entry := range strings.SplitSeq(providers, ",") {
+		if found, port, _ := strings.Cut(entry, ":"); found == name {
+			connection, err := grpc.NewClient("127.0.0.1:"+port, grpc.WithTransportCredentials(insecure.NewCredentials()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = connection.Close() })
+			return &Engine{t: t, Client: pulumirpc.NewResourceProviderClient(connection)}
+		}
+	}
+	t.Fatalf("there is no provider %q in %q", name, providers)
+	return nil
+}
+
+// Marshal turns properties into the protocol's form.
+func Marshal(t testing.TB, m resource.PropertyMap) *structpb.Struct {
+	t.Helper()
+	s, err := plugin.MarshalProperties(m, plugin.MarshalOptions{KeepUnknowns: true, KeepSecrets: true, KeepResources: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Unmarshal is the way back.
+func Unmarshal(t testing.TB, s *structpb.Struct) resource.PropertyMap {
+	t.Helper()
+	m, err := plugin.UnmarshalProperties(s, plugin.MarshalOptions{KeepUnknowns: true, KeepSecrets: true, KeepResources: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Props turns JSON's types into properties; values that are properties already stay as they are.
+func Props(m map[string]any) resource.PropertyMap {
+	return resource.NewPropertyMapFromMapRepl(m, nil, func(v any) (resource.PropertyValue, bool) {
+		value, ok := v.(resource.PropertyValue)
+		return value, ok
+	})
+}
+
+// Type is the resource type of a manifest.
+func Type(manifest map[string]any) string {
+	version, _ := manifest["apiVersion"].(string)
+	if !strings.Contains(version, "/") {
+		version = "core/" + version
+	}
+	return fmt.Sprintf("kubernetes:%s:%s", version, manifest["kind"])
+}
+
+// URN names a resource.
+func URN(typ, name string) string { return "urn:pulumi:test::simcloud::" + typ + "::" + name }
+
+func urnOf(manifest map[string]any) string {
+	metadata, _ := manifest["metadata"].(map[string]any)
+	return URN(Type(manifest), fmt.Sprint(metadata["name"]))
+}
+
+func idOf(manifest map[string]any) string {
+	metadata, _ := manifest["metadata"].(map[string]any)
+	if namespace, ok := metadata["namespace"]; ok {
+		return fmt.Sprintf("%s/%s", namespace, metadata["name"])
+	}
+	return fmt.Sprint(metadata["name"])
+}
+
+// Check returns the check failures as "property: reason".
+func (e *Engine) Check(urn string, inputs map[string]any) []string {
+	e.t.Helper()
+	response, err := e.Client.Check(e.t.Context(), &pulumirpc.CheckRequest{Urn: urn, News: Marshal(e.t, Props(inputs))})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var failures []string
+	for _, failure := range response.GetFailures() {
+		failures = append(failures, failure.GetProperty()+": "+failure.GetReason())
+	}
+	return failures
+}
+
+// TryCreate checks and creates a manifest, and returns the error and its reasons.
+func (e *Engine) TryCreate(ctx context.Context, manifest map[string]any) error {
+	e.t.Helper()
+	if failures := e.Check(urnOf(manifest), manifest); len(failures) > 0 {
+		return errors.New(strings.Join(failures, "; "))
+	}
+	_, err := e.Client.Create(ctx, &pulumirpc.CreateRequest{Urn: urnOf(manifest), Properties: Marshal(e.t, Props(manifest))})
+	return Reasons(err)
+}
+
+// Create creates manifests, all at the same time as an engine does, and wants them ready.
+func (e *Engine) Create(manifests ...map[string]any) {
+	e.t.Helper()
+	failed := make(chan error, len(manifests))
+	for _, manifest := range manifests {
+		go func() { failed <- e.TryCreate(e.t.Context(), manifest) }()
+	}
+	for range manifests {
+		if err := <-failed; err != nil {
+			e.t.Fatal(err)
+		}
+	}
+}
+
+// TryUpdate changes an object.
+func (e *Engine) TryUpdate(before, after map[string]any) error {
+	e.t.Helper()
+	_, err := e.Client.Update(e.t.Context(), &pulumirpc.UpdateRequest{
+		Urn: urnOf(after), Id: idOf(before), OldInputs: Marshal(e.t, Props(before)), News: Marshal(e.t, Props(after)),
+	})
+	return Reasons(err)
+}
+
+// Update changes an object and wants it ready.
+func (e *Engine) Update(before, after map[string]any) {
+	e.t.Helper()
+	if err := e.TryUpdate(before, after); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// Delete removes objects, one after the other.
+func (e *Engine) Delete(manifests ...map[string]any) {
+	e.t.Helper()
+	for _, manifest := range manifests {
+		if _, err := e.Client.Delete(e.t.Context(), &pulumirpc.DeleteRequest{
+			Urn: urnOf(manifest), Id: idOf(manifest), OldInputs: Marshal(e.t, Props(manifest)),
+		}); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+}
+
+// Reasons adds to an error why a resource is not ready.
+func Reasons(err error) error {
+	if said, ok := status.FromError(err); ok && err != nil {
+		for _, detail := range said.Details() {
+			if failed, ok := detail.(*pulumirpc.ErrorResourceInitFailed); ok {
+				return fmt.Errorf("initialisation failed of %s: %s", failed.GetId(), strings.Join(failed.GetReasons(), "\n"))
+			}
+		}
+	}
+	return err
+}
+
+// Eventually waits until the condition holds.
+func Eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if condition() {
+			return
+		}
+	}
+	t.Fatalf("after 20 s still not: %s", what)
+}
+
+// FreePort returns a port that nobody listens on.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close() //nolint:errcheck // it was only to find the port
+	_, port, _ := net.SplitHostPort(socket.Addr().String())
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number
+}
