@@ -10,6 +10,9 @@ package daemon
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -177,15 +180,27 @@ func (a *api) wait(ctx context.Context, path string) {
 	}
 }
 
-// BuildID tells this executable from others: a daemon of another build is replaced.
+// BuildID tells this executable from others: a daemon of another build is
+// replaced. It is the Go linker's own id, which depends on content alone:
+// building once more without a change writes a new file with the same id.
 func BuildID() (string, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find this executable: %w", err)
 	}
-	info, err := os.Stat(path)
+	file, err := elf.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("find this executable: %w", err)
+		return "", fmt.Errorf("read this executable: %w", err)
 	}
-	return fmt.Sprintf("%d-%d", info.Size(), info.ModTime().UnixNano()), nil
+	defer file.Close() //nolint:errcheck // it was only read
+	section := file.Section(".note.go.buildid")
+	if section == nil {
+		return "", fmt.Errorf("read this executable: %s carries no Go build id", path)
+	}
+	note, err := section.Data()
+	if err != nil {
+		return "", fmt.Errorf("read this executable: %w", err)
+	}
+	sum := sha256.Sum256(note)
+	return hex.EncodeToString(sum[:8]), nil
 }
