@@ -53,8 +53,8 @@ var engines = []struct {
 	name string
 	open opener
 }{
-	{"modernc.org/sqlite", openDriver(func(path string) (driver.Conn, error) { return (&modernc.Driver{}).Open(path) })},
 	{"zombiezen.com/go/sqlite", openZombiezen},
+	{"modernc.org/sqlite", openDriver(func(path string) (driver.Conn, error) { return (&modernc.Driver{}).Open(path) })},
 	{"github.com/ncruces/go-sqlite3", openNcruces},
 	{"github.com/mattn/go-sqlite3", openDriver(func(path string) (driver.Conn, error) { return (&mattn.SQLiteDriver{}).Open(path) })},
 }

@@ -1,6 +1,7 @@
 package sqlitekv_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -164,6 +165,30 @@ func TestForgottenSnapshot(t *testing.T) {
 	})
 	if inner != nil || err != nil {
 		t.Errorf("inner %v, outer %v", inner, err)
+	}
+}
+
+// TestPanicLeavesTheReader has a function die with the only reader in its hands.
+func TestPanicLeavesTheReader(t *testing.T) {
+	db := open(t, sqlitekv.Options{Dir: t.TempDir(), MaxReaders: 1})
+	defer func() { _ = db.Close() }()
+	for _, call := range []func(){
+		func() {
+			_ = db.Transact(t.Context(), func(tr kv.Transaction) error { _, err := tr.Get([]byte("a")); panic(err) })
+		},
+		func() {
+			_ = db.Read(t.Context(), func(r kv.Reader) error { _, err := r.Get([]byte("a")); panic(err) })
+		},
+	} {
+		func() {
+			defer func() { _ = recover() }()
+			call()
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), kv.MaxTransactionAge/2)
+		if err := db.Read(ctx, func(r kv.Reader) error { _, err := r.Get([]byte("a")); return err }); err != nil {
+			t.Errorf("the next reader: %v", err)
+		}
+		cancel()
 	}
 }
 

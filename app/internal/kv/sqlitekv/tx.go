@@ -185,13 +185,14 @@ func (t *tx) Set(key, value []byte) {
 }
 
 func (t *tx) Clear(key []byte) {
-	if t.fits(key, nil, 0) {
+	// No longer key exists, so there is nothing to clear: FoundationDB sees it the same way.
+	if len(key) <= kv.MaxKeySize && t.fits(key, nil, 0) {
 		t.writes.clear(key)
 	}
 }
 
 func (t *tx) ClearRange(r kv.Range) {
-	if t.fits(r.Begin, nil, len(r.End)) {
+	if t.grow(2 * (len(r.Begin) + len(r.End))) {
 		t.writes.clearRange(r)
 	}
 }

@@ -161,6 +161,9 @@ func (w *writer) commitGroup(group []*request) []error {
 		// Nothing to keep: when even this fails, SQLite has rolled back by itself.
 		_ = w.conn.exec(rollback)
 	}
+	if err != nil {
+		w.written = walStepBytes // a checkpoint may make room on a full disk
+	}
 	committed := 0
 	for i := range outcomes {
 		if outcomes[i] == nil {
@@ -212,7 +215,7 @@ func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
 		return nil, err
 	}
 	w.written += 4 * pageBytes
-	if w.groups++; w.groups%trimEvery == 0 {
+	if w.groups++; w.groups%trimEvery == 0 || w.log.size > maxLogBytes {
 		if first := w.log.trim(time.Now().Add(-w.maxAge - logMargin)); first > 0 {
 			if err := w.conn.exec(trimLog, first); err != nil {
 				return nil, err
