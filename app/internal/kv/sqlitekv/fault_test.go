@@ -185,38 +185,48 @@ func TestOpenBesideHungNeighbour(t *testing.T) {
 	}
 }
 
+// submit hands the writer a transaction that read nothing but what never was, at version.
+func submit(db *DB, version int64, key string) error {
+	w := &writes{}
+	w.set([]byte(key), nil)
+	r := &request{
+		version: version,
+		reads:   []kv.Range{kv.KeyRange([]byte("never written"))},
+		writes:  w,
+		wrote:   w.conflicts(nil),
+		done:    make(chan error, 1),
+	}
+	db.writer.queue <- r
+	return <-r.done
+}
+
 // TestTrimmedLog commits so often that the log of commits is trimmed under another handle.
 func TestTrimmedLog(t *testing.T) {
 	dir := t.TempDir()
-	db := openStore(t, Options{Dir: dir})
-	if err := write(t.Context(), db, "first", 1); err != nil {
+	db, busy := openStore(t, Options{Dir: dir}), openStore(t, Options{Dir: dir})
+	busy.writer.maxAge = -logMargin // everything but the latest commit may go at once
+	if err := submit(db, 0, "first"); err != nil {
 		t.Fatal(err)
 	}
-	busy := openStore(t, Options{Dir: dir})
-	busy.writer.maxAge = -logMargin // everything may go at once
-	newRequest := func(i int) *request {
-		w := &writes{}
-		w.set(fmt.Append(nil, i), nil)
-		return &request{writes: w, wrote: w.conflicts(nil)}
-	}
-	for i := range 2 * trimEvery {
-		if err := busy.writer.commitGroup([]*request{newRequest(i)})[0]; err != nil {
+	const commits = 2 * trimEvery
+	for i := range int64(commits) {
+		if err := submit(busy, i+1, fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	left, err := busy.writer.conn.once("SELECT count(*) FROM commits")
-	if err != nil || left > trimEvery {
-		t.Errorf("%d commits are left in the log: %v", left, err)
+	c, err := openConn(filepath.Join(dir, fileName), readerCacheKiB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := c.once("SELECT count(*) FROM commits")
+	if err := errors.Join(err, c.Close()); err != nil || left > trimEvery {
+		t.Errorf("%d of %d commits are left in the log: %v", left, commits, err)
 	}
 	// What db knows of the log ends before what is left of it begins.
-	old := newRequest(0)
-	old.version, old.reads = 1, []kv.Range{kv.KeyRange([]byte("never written"))}
-	if err := db.writer.commitGroup([]*request{old})[0]; !errors.Is(err, kv.ErrTooOld) {
+	if err := submit(db, 1, "old"); !errors.Is(err, kv.ErrTooOld) {
 		t.Errorf("a transaction older than the log: %v, want ErrTooOld", err)
 	}
-	fresh := newRequest(0)
-	fresh.version, fresh.reads = db.writer.log.version, old.reads
-	if err := db.writer.commitGroup([]*request{fresh})[0]; err != nil {
+	if err := submit(db, 1+commits, "fresh"); err != nil {
 		t.Errorf("a fresh transaction: %v", err)
 	}
 }

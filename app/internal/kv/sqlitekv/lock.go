@@ -42,17 +42,26 @@ func (l *fileLock) lock(stop <-chan struct{}) error {
 
 func (l *fileLock) unlock() error { return l.flock(syscall.LOCK_UN) }
 
+// flock holds on to the file until the kernel answers, whoever closes it meanwhile.
 func (l *fileLock) flock(how int) error {
-	for {
-		err := syscall.Flock(int(l.file.Fd()), how)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
-			return fmt.Errorf("lock %s: %w", l.file.Name(), err)
-		}
+	raw, err := l.file.SyscallConn()
+	if err != nil {
 		return err
 	}
+	var locking error
+	if err := raw.Control(func(fd uintptr) {
+		for {
+			if locking = syscall.Flock(int(fd), how); !errors.Is(locking, syscall.EINTR) { //nolint:gosec // a descriptor is small
+				return
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	if locking != nil {
+		return fmt.Errorf("lock %s: %w", l.file.Name(), locking)
+	}
+	return nil
 }
 
 func (l *fileLock) close() error { return l.file.Close() }
