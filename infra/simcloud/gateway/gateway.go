@@ -65,7 +65,8 @@ type ruleName struct {
 type listener struct {
 	server *http.Server
 	table  atomic.Pointer[table]
-	done   chan struct{}
+	closed chan struct{} // the port is free again
+	done   chan struct{} // nothing is served any more
 }
 
 // New returns a gateway that does nothing before Run.
@@ -145,6 +146,7 @@ func (g *Gateway) reconcile() (again time.Duration) {
 		if !wanted {
 			delete(g.listeners, port)
 			go g.close(l)
+			<-l.closed // so that the next step may open it
 			continue
 		}
 		t = t.sorted()
@@ -176,7 +178,7 @@ func (g *Gateway) listen(port int32) error {
 		return fmt.Errorf("cannot listen on %s (%w): end the program that uses the port, or choose another one "+
 			"for the environment's gateway (spec.listeners[].port of the Gateway)", address, err)
 	}
-	l := &listener{done: make(chan struct{})}
+	l := &listener{closed: make(chan struct{}), done: make(chan struct{})}
 	l.table.Store(&table{})
 	l.server = &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
@@ -191,6 +193,7 @@ func (g *Gateway) listen(port int32) error {
 			refuse(w, http.StatusNotFound, "not_found", "no route leads there")
 		}),
 	}
+	l.server.RegisterOnShutdown(func() { close(l.closed) })
 	g.listeners[port] = l
 	g.logger.Info("gateway listens", "address", address)
 	go func() {

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
@@ -267,7 +268,10 @@ func detailed(
 			return nil, status.Errorf(codes.Internal, "simcloud: the changed property %s: %v", name, err)
 		}
 		response.Changes = pulumirpc.DiffResponse_DIFF_SOME
-		response.Diffs = append(response.Diffs, name)
+		// The engine shows these beside a resource, and looks for top-level properties only.
+		if top, ok := path[0].(string); ok && !slices.Contains(response.GetDiffs(), top) {
+			response.Diffs = append(response.Diffs, top)
+		}
 		if replaces(path) {
 			change = change.ToReplace()
 			response.Replaces = append(response.Replaces, name)

@@ -226,3 +226,26 @@ func FreePort(t testing.TB) int {
 	}
 	return number
 }
+
+// CreateResource creates a resource that is no manifest and returns its id and outputs.
+func (e *Engine) CreateResource(typ, name string, inputs map[string]any) (id string, outputs resource.PropertyMap) {
+	e.t.Helper()
+	if failures := e.Check(URN(typ, name), inputs); len(failures) > 0 {
+		e.t.Fatal(failures)
+	}
+	response, err := e.Client.Create(e.t.Context(), &pulumirpc.CreateRequest{
+		Urn: URN(typ, name), Properties: Marshal(e.t, Props(inputs)),
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return response.GetId(), Unmarshal(e.t, response.GetProperties())
+}
+
+// DeleteResource removes such a resource.
+func (e *Engine) DeleteResource(typ, name, id string) {
+	e.t.Helper()
+	if _, err := e.Client.Delete(e.t.Context(), &pulumirpc.DeleteRequest{Urn: URN(typ, name), Id: id}); err != nil {
+		e.t.Fatal(err)
+	}
+}
