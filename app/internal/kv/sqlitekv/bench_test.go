@@ -39,6 +39,21 @@ func filled(b *testing.B) *sqlitekv.DB {
 	return db
 }
 
+// BenchmarkOpen opens an existing store, reads one key and closes: what a process's start pays.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	stored(b, dir)
+	for b.Loop() {
+		db := open(b, sqlitekv.Options{Dir: dir})
+		if err := db.Read(b.Context(), func(r kv.Reader) error { _, err := r.Get([]byte("a")); return err }); err != nil {
+			b.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkGet reads one key per snapshot, and three as an authenticated request does.
 func BenchmarkGet(b *testing.B) {
 	for _, keys := range []int{1, 3} {

@@ -47,14 +47,14 @@ func writeFile(t *testing.T, dir string, offset int64, data []byte) {
 }
 
 // stored makes a store with one record and closes it.
-func stored(t *testing.T, dir string) {
-	t.Helper()
-	db := open(t, sqlitekv.Options{Dir: dir})
-	if err := db.Transact(t.Context(), func(tr kv.Transaction) error { tr.Set([]byte("a"), []byte("a")); return nil }); err != nil {
-		t.Fatal(err)
+func stored(tb testing.TB, dir string) {
+	tb.Helper()
+	db := open(tb, sqlitekv.Options{Dir: dir})
+	if err := db.Transact(tb.Context(), func(tr kv.Transaction) error { tr.Set([]byte("a"), []byte("a")); return nil }); err != nil {
+		tb.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

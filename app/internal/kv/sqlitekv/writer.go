@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	queueLength   = 256             // commits waiting for the writer
-	maxGroup      = 256             // commits that share one sync
-	maxGroupBytes = 2 * 10_000_000  // and their size
-	trimEvery     = 64              // groups between two trims of the log
-	pageBytes     = 4096            // SQLite's default page
-	walStepBytes  = 4 << 20         // written between two checkpoints
-	walKeepBytes  = 16 << 20        // size to which the write-ahead log returns
-	walLimitPages = 64 << 20 >> 12  // size from which the checkpoint waits for readers
-	logMargin     = 1 * time.Second // by which the log outlives the oldest transaction
+	queueLength   = 256                       // commits waiting for the writer
+	maxGroup      = 256                       // commits that share one sync
+	maxGroupBytes = 2 * kv.MaxTransactionSize // and their size
+	trimEvery     = 64                        // groups between two trims of the log
+	pageBytes     = 4096                      // SQLite's default page
+	walStepBytes  = 4 << 20                   // written between two checkpoints
+	walKeepBytes  = 16 << 20                  // size to which the write-ahead log returns
+	walLimitPages = (64 << 20) / pageBytes    // size from which the checkpoint waits for readers
+	logMargin     = 1 * time.Second           // by which the log outlives the oldest transaction
 )
 
 // request is a transaction on its way to the writer.
