@@ -80,13 +80,14 @@ func (c Config) validate() error {
 
 // Service signs people in and out. It is safe for concurrent use.
 type Service struct {
-	cfg    Config
-	store  *store.Store
-	keys   *Keyring
-	now    func() time.Time
-	gate   *gate
-	parser *jwt.Parser
-	dummy  phc // what the password of an unknown address is held against
+	cfg      Config
+	store    *store.Store
+	keys     *Keyring
+	now      func() time.Time
+	gate     *gate
+	parser   *jwt.Parser
+	verified *verified
+	dummy    phc // what the password of an unknown address is held against
 }
 
 // New reports every fault of cfg together.
@@ -97,9 +98,10 @@ func New(cfg Config, st *store.Store, keys *Keyring, now func() time.Time) (*Ser
 	}
 	return &Service{
 		cfg: cfg, store: st, keys: keys, now: now,
-		gate:   newGate(cfg.HashSlots, cfg.HashQueue, cfg.HashWait),
-		parser: newParser(cfg, keys, now),
-		dummy:  cfg.Password.unmatchable(),
+		gate:     newGate(cfg.HashSlots, cfg.HashQueue, cfg.HashWait),
+		parser:   newParser(cfg, keys, now),
+		verified: newVerified(),
+		dummy:    cfg.Password.unmatchable(),
 	}, nil
 }
 

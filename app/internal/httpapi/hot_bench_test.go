@@ -20,6 +20,19 @@ func BenchmarkServeHealth(b *testing.B) {
 	}
 }
 
+func BenchmarkServeGetSession(b *testing.B) {
+	s := newService(b)
+	token := s.register("bench@example.org").Tokens.AccessToken
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, api("/sessions/"+s.createSession(token, "bench").ID.String()), nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := &discard{header: http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.header)
+		s.api.ServeHTTP(w, r)
+	}
+}
+
 type discard struct{ header http.Header }
 
 func (d *discard) Header() http.Header         { return d.header }
