@@ -61,8 +61,11 @@
 // Objects need metadata.name (there is no automatic naming); without a namespace they
 // go to "default", and a namespace must exist before what is in it.
 // Readiness is awaited for Deployment, PersistentVolumeClaim, Gateway and
-// HTTPRoute (the last two without pulumi.com/waitFor); pulumi.com/timeoutSeconds and
-// pulumi.com/skipAwait are respected.
+// HTTPRoute (the last two without pulumi.com/waitFor), 10 minutes unless
+// pulumi.com/timeoutSeconds or a custom timeout says otherwise; pulumi.com/skipAwait is
+// respected. The wait ends early where it cannot help: no such image, a container
+// restarted four times without ever having been ready, a port that is taken. To apply
+// the same once more is another attempt, with new pods.
 //
 // A Create of something that exists is refused unless it was made under the same URN:
 // then the engine was cut off before it could record it, and the Create takes it over.

@@ -300,3 +300,31 @@ func TestCancelledWaitIsTakenUpAgain(t *testing.T) {
 	// The engine never heard of the object, and creates it once more.
 	e.Create(simtest.Deployment("api", e.image, "v1", 1))
 }
+
+func TestFailureIsTriedAgain(t *testing.T) {
+	e := open(t)
+	e.Create(object("v1", "ConfigMap", "settings", map[string]any{"data": map[string]any{"crash": "yes"}}))
+	d := simtest.Deployment("api", e.image, "v1", 1)
+	container := simtest.Container(d)
+	container["env"] = append(container["env"].([]any), map[string]any{"name": "CRASH", "valueFrom": map[string]any{
+		"configMapKeyRef": map[string]any{"name": "settings", "key": "crash", "optional": true},
+	}})
+	if err := e.TryCreate(t.Context(), d); err == nil {
+		t.Fatal("a crashing pod is ready")
+	}
+	e.Update(object("v1", "ConfigMap", "settings", nil), object("v1", "ConfigMap", "settings", map[string]any{"data": map[string]any{}}))
+	e.Update(d, d) // as an engine does that knows of a failure
+
+	port := simtest.FreePort(t)
+	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.TryUpdate(simtest.Gateway(e.port), simtest.Gateway(port)); err == nil {
+		t.Error("a port that is taken is listened on")
+	}
+	if err := socket.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e.Update(simtest.Gateway(port), simtest.Gateway(port))
+}

@@ -18,6 +18,8 @@ import (
 const (
 	// healthyRun is how long a container must run for its failures to be forgotten.
 	healthyRun = 10 * time.Minute
+	// startRetry is how long to wait after a process could not be started at all.
+	startRetry = time.Second
 	// minimumGrace is left to a process after a preStop that used up all of its grace.
 	minimumGrace = 2 * time.Second
 	// Reasons of a container that waits, as Kubernetes calls them.
@@ -89,7 +91,7 @@ func (c *container) run(ctx context.Context, initial bool) {
 			select {
 			case <-changed:
 				sleep(ctx, eager)
-			case <-time.After(c.pod.runtime.restartDelay):
+			case <-time.After(startRetry):
 			case <-ctx.Done():
 			}
 			continue

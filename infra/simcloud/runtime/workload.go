@@ -121,6 +121,9 @@ func (r *Runtime) fleet(owner store.Key, revision string, after time.Duration) f
 func (r *Runtime) roll(object store.Object, deployment *appsv1.Deployment) (again time.Duration) {
 	desired := r.replicas(object.Key, deployment)
 	revision, err := revisionOf(deployment.Spec.Template)
+	if r.objects.Status(object.Key).Generation < object.Generation {
+		r.giveUp(object.Key, revision)
+	}
 	if err == nil {
 		f := r.fleet(object.Key, revision, time.Duration(deployment.Spec.MinReadySeconds)*time.Second)
 		if deployment.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
@@ -153,6 +156,16 @@ func (r *Runtime) roll(object store.Object, deployment *appsv1.Deployment) (agai
 	}
 	r.objects.SetStatus(object.Key, status)
 	return cmp.Or(again, f.availableIn)
+}
+
+// giveUp ends pods of a revision that waiting does not help: where the same is asked
+// for once more, it is tried with new ones. The caller holds mu.
+func (r *Runtime) giveUp(owner store.Key, revision string) {
+	for _, p := range r.fleet(owner, revision, 0).current {
+		if _, hopeless := p.problems(); hopeless {
+			r.terminate(p)
+		}
+	}
 }
 
 func (r *Runtime) recreate(owner store.Key, f fleet, desired int, revision string, template corev1.PodTemplateSpec) error {

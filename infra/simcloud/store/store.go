@@ -148,7 +148,8 @@ func (s *Store) Select(wanted func(Key) bool) []Object {
 	return found
 }
 
-// Put stores what was asked for and counts the generation up if it is new.
+// Put stores what was asked for and counts the generation up if it is new, or if a
+// controller has given it up: to ask again is to want another attempt.
 // It returns once the object is on disk.
 func (s *Store) Put(object Object) (Object, error) {
 	// Through JSON and back: nothing is shared with the caller, and an object read
@@ -163,7 +164,7 @@ func (s *Store) Put(object Object) (Object, error) {
 	switch {
 	case !existed:
 		object.Generation = 1
-	case reflect.DeepEqual(old.Inputs, object.Inputs):
+	case reflect.DeepEqual(old.Inputs, object.Inputs) && !s.statuses[object.Key].Failed:
 		object.Generation = old.Generation
 	default:
 		object.Generation = old.Generation + 1
