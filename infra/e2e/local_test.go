@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -284,24 +285,18 @@ func (c *checkout) killPod(t *testing.T) {
 func (c *checkout) change(t *testing.T) {
 	stop, load := c.load(t)
 	c.configure(t, "serviceReplicas", "3")
+	c.configure(t, "serviceMaxReplicas", "3")
 	c.configure(t, "serviceMemoryLimit", "768Mi") // a new revision: every pod is replaced
 	before := c.pods()
 	out := c.mustMake(t, "up")
-	stop()
 	if strings.Contains(out, "Nothing to change") {
 		t.Errorf("it changed nothing:\n%s", out)
 	}
-	after := c.pods()
-	if len(after) != 3 {
-		t.Errorf("%d pods run, want 3", len(after))
-	}
-	for _, pid := range before {
-		for _, now := range after {
-			if pid == now {
-				t.Errorf("pod process %d is of the old revision", pid)
-			}
-		}
-	}
+	eventually(t, 30*time.Second, "three pods, none of the old revision", func() bool {
+		after := c.pods()
+		return len(after) == 3 && !slices.ContainsFunc(after, func(pid int) bool { return slices.Contains(before, pid) })
+	})
+	stop()
 	t.Logf("%d requests during the change, %d lost", load.sent.Load(), load.lost.Load())
 	if load.lost.Load() > 0 {
 		t.Errorf("%d of %d requests lost", load.lost.Load(), load.sent.Load())

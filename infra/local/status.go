@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
+	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/simcloud/daemon"
 	"coditect.ai/platform/infra/simcloud/runtime"
 )
@@ -34,22 +36,29 @@ func (e *Environment) Status(ctx context.Context, asJSON bool) error {
 	return nil
 }
 
-// describe tells the addresses, the split and each pod.
+// describe tells the addresses, and for each slot its split and its pods.
 func (e *Environment) describe(status daemon.Status) {
 	w := tabwriter.NewWriter(e.out, 2, 0, 2, ' ', 0)
 	defer func() { _ = w.Flush() }()
 	for _, address := range status.Gateways {
-		fmt.Fprintf(w, "  gateway\t%s\n", address)
+		fmt.Fprintf(w, "  %s%s\n", address, contract.BasePath)
 	}
 	for _, route := range status.Routes {
 		for _, backend := range route.Backends {
-			fmt.Fprintf(w, "  %s\t%d %%\t%s\n", backend.Service, backend.Weight, traffic(backend.Recent, backend.Share))
-		}
-	}
-	for _, workload := range status.Workloads {
-		fmt.Fprintf(w, "  %s\t%d of %d pods ready\t%s\n", workload.Name, workload.Ready, workload.Desired, strings.Join(workload.Reasons, "; "))
-		for _, pod := range workload.Pods {
-			fmt.Fprintf(w, "    %s\t%s\t%s\n", pod.Name, pod.Address, condition(pod))
+			// A slot's Deployment and Service share their name.
+			i := slices.IndexFunc(status.Workloads, func(w runtime.WorkloadStatus) bool { return w.Name == backend.Service })
+			if i < 0 {
+				fmt.Fprintf(w, "  %s\t%d %%\tno release\n", backend.Service, backend.Weight)
+				continue
+			}
+			workload := status.Workloads[i]
+			fmt.Fprintf(w, "  %s\t%d %%\t%d of %d pods ready, %s\n", backend.Service, backend.Weight, workload.Ready, workload.Desired, traffic(backend.Recent, backend.Share))
+			for _, reason := range workload.Reasons {
+				fmt.Fprintf(w, "    %s\n", reason)
+			}
+			for _, pod := range workload.Pods {
+				fmt.Fprintf(w, "    %s\t%s\t%s\n", pod.Name, pod.Address, condition(pod))
+			}
 		}
 	}
 }
@@ -59,7 +68,7 @@ func traffic(requests uint64, share float64) string {
 	if requests == 0 {
 		return "no request yet"
 	}
-	return fmt.Sprintf("%d requests, %.1f %%", requests, 100*share)
+	return fmt.Sprintf("%d requests (%.1f %%)", requests, 100*share)
 }
 
 func condition(pod runtime.PodStatus) string {
