@@ -93,7 +93,7 @@ var limitTests = []test{
 		long := bytes.Repeat([]byte("k"), kv.MaxKeySize-1)
 		s.refused("conflicts", func(tr kv.Transaction) {
 			for i := range kv.MaxTransactionSize/kv.MaxKeySize + 1 {
-				tr.AddReadConflict(kv.KeyRange(append(long[:len(long)-2:len(long)-2], byte(i>>8), byte(i)))) //nolint:gosec // two digits
+				tr.AddReadConflict(kv.KeyRange(append(long[:len(long)-2:len(long)-2], byte(i>>8), byte(i))))
 			}
 		})
 	}},

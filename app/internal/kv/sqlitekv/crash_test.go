@@ -78,7 +78,7 @@ type victim struct {
 
 func startVictim(ctx context.Context, t *testing.T, dir string) *victim {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this very binary
+	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), crashDirVariable+"="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

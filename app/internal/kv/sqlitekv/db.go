@@ -157,7 +157,7 @@ func prepare(ctx context.Context, lock *fileLock, path string) (_ *conn, err err
 // It never opens a file that is there: closing it would take the locks of
 // other handles of this process with it.
 func create(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator's own directory
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

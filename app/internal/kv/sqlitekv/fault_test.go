@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -210,7 +211,7 @@ func TestTrimmedLog(t *testing.T) {
 	}
 	const commits = 2 * trimEvery
 	for i := range int64(commits) {
-		if err := submit(busy, i+1, fmt.Sprint(i)); err != nil {
+		if err := submit(busy, i+1, strconv.FormatInt(i, 10)); err != nil {
 			t.Fatal(err)
 		}
 	}

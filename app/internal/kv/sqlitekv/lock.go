@@ -13,7 +13,7 @@ import (
 type fileLock struct{ file *os.File }
 
 func openLock(path string) (*fileLock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's own directory
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (l *fileLock) flock(how int) error {
 	var locking error
 	if err := raw.Control(func(fd uintptr) {
 		for {
-			if locking = syscall.Flock(int(fd), how); !errors.Is(locking, syscall.EINTR) { //nolint:gosec // a descriptor is small
+			if locking = syscall.Flock(int(fd), how); !errors.Is(locking, syscall.EINTR) {
 				return
 			}
 		}

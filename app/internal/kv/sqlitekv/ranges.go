@@ -135,7 +135,7 @@ func decodeRanges(b []byte) (rangeSet, error) {
 	var set rangeSet
 	next := func() ([]byte, error) {
 		n, width := binary.Uvarint(b)
-		if width <= 0 || n > uint64(len(b)-width) {
+		if width <= 0 || n > uint64(len(b)-width) { //nolint:gosec // width is at most len(b)
 			return nil, errRanges
 		}
 		key := b[width : width+int(n)] //nolint:gosec // bounded by len(b) above
