@@ -67,12 +67,12 @@ func serveBare() {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(sessionBody)
 	})
-	socket, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends with the process
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println(socket.Addr())
-	panic(http.Serve(socket, nil)) //nolint:gosec // loopback, killed by the benchmark
+	panic(http.Serve(socket, nil))
 }
 
 // startBare runs serveBare in a process of its own and returns its base URL.
@@ -153,7 +153,7 @@ func BenchmarkGetSession(b *testing.B) {
 		token := api.register("bench@example.org")
 		_, body, err := call(b.Context(), http.MethodPost, api.url+"/sessions", token, `{"name":"bench","workspace_path":"/home/bench"}`)
 		must(b, err)
-		var made struct{ Data struct{ ID string } }
+		var made createdSession
 		must(b, json.Unmarshal(body, &made))
 		key, err := os.ReadFile(keyFile(dir))
 		must(b, err)

@@ -68,7 +68,7 @@ func program(tb testing.TB, environ []string, args ...string) *exec.Cmd {
 	tb.Helper()
 	self, err := os.Executable()
 	must(tb, err)
-	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), self, args...) //nolint:gosec // this very binary
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), self, args...)
 	cmd.Env = environ
 	return cmd
 }
@@ -104,7 +104,10 @@ func (c *child) log() string {
 // address finds in the log where the process serves.
 func (c *child) address() string {
 	for line := range strings.Lines(c.log()) {
-		var entry struct{ Message, Address string }
+		var entry struct {
+			Message string `json:"message"`
+			Address string `json:"address"`
+		}
 		if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "serving" {
 			return entry.Address
 		}
@@ -176,12 +179,17 @@ func callWith(ctx context.Context, client *http.Client, method, url, token, body
 // registered is what tests use of the answer to a registration.
 type registered struct {
 	Data struct {
-		User   struct{ ID string }
 		Tokens struct {
-			AccessToken  string `json:"access_token"`
-			RefreshToken string `json:"refresh_token"`
-		}
-	}
+			AccessToken string `json:"access_token"`
+		} `json:"tokens"`
+	} `json:"data"`
+}
+
+// createdSession is what tests use of the answer to a creation.
+type createdSession struct {
+	Data struct {
+		ID string `json:"id"`
+	} `json:"data"`
 }
 
 const password = "correct horse battery staple"

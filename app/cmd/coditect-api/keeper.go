@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -83,7 +84,7 @@ func (k *keeper) tryOpen(ctx context.Context) (*store.Store, error) {
 	}
 	service, err := auth.New(authConfig(cfg), st, k.p.keys, k.p.now)
 	if err != nil {
-		return nil, fmt.Errorf("start the rules: %w (close the store: %v)", err, db.Close())
+		return nil, errors.Join(fmt.Errorf("start the rules: %w", err), db.Close())
 	}
 	k.mu.Lock()
 	k.db = db

@@ -63,7 +63,7 @@ func TestKillsLoseNothing(t *testing.T) {
 	}
 	begin := time.Now()
 	for n := range kills {
-		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond) //nolint:gosec // when to kill is no secret
+		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
 		victim := n % len(processes)
 		processes[victim].kill()
 		processes[victim] = start(victim)
@@ -118,7 +118,7 @@ func (a *acknowledged) write(ctx context.Context, url, owner, name string) {
 			time.Sleep(2 * time.Millisecond) // the process is being started again
 			continue
 		}
-		var made struct{ Data struct{ ID string } }
+		var made createdSession
 		if json.Unmarshal(body, &made) != nil {
 			continue
 		}

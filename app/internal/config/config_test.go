@@ -114,8 +114,12 @@ func TestAutoHashSlots(t *testing.T) {
 		memory int64
 		want   int
 	}{
-		{2, math.MaxInt64, 2}, {8, 1 << 30, 8}, {64, 1 << 30, 25}, {128, math.MaxInt64, 64},
-		{4, 128 << 20, 1}, {4, 1 << 20, 1},
+		{2, math.MaxInt64, 2},
+		{8, 1 << 30, 8},
+		{64, 1 << 30, 25},
+		{128, math.MaxInt64, 64},
+		{4, 128 << 20, 1},
+		{4, 1 << 20, 1},
 	} {
 		if got := autoHashSlots(tt.cores, tt.memory); got != tt.want {
 			t.Errorf("%d cores, %d bytes: %d, want %d", tt.cores, tt.memory, got, tt.want)

@@ -51,57 +51,101 @@ type Setting struct {
 // Settings returns the table in the order of its documentation.
 func Settings() []Setting {
 	return []Setting{
-		{contract.EnvListen, "host:port", "127.0.0.1:8080", "Address of the API. Port 0 takes a free one.",
-			address(func(c *Config) *string { return &c.Listen }, false)},
-		{contract.EnvInternalListen, "host:port or off", "127.0.0.1:9090", "Address of metrics, profiles and build information. Never route it.",
-			address(func(c *Config) *string { return &c.InternalListen }, true)},
-		{contract.EnvSlot, "blue, green or empty", "", "Release slot that the process serves in: a label of logs and metrics.",
-			oneOf(func(c *Config) *string { return &c.Slot }, "", "blue", "green")},
+		{
+			contract.EnvListen, "host:port", "127.0.0.1:8080", "Address of the API. Port 0 takes a free one.",
+			address(func(c *Config) *string { return &c.Listen }, false),
+		},
+		{
+			contract.EnvInternalListen, "host:port or off", "127.0.0.1:9090", "Address of metrics, profiles and build information. Never route it.",
+			address(func(c *Config) *string { return &c.InternalListen }, true),
+		},
+		{
+			contract.EnvSlot, "blue, green or empty", "", "Release slot that the process serves in: a label of logs and metrics.",
+			oneOf(func(c *Config) *string { return &c.Slot }, "", "blue", "green"),
+		},
 		{envLogLevel, "debug, info, warn or error", "info", "Least severity that is logged. The probes' requests are logged at debug.", logLevel},
 
-		{contract.EnvStoreEngine, contract.EngineEmbedded + " or " + contract.EngineFoundationDB, contract.EngineEmbedded, "Engine that keeps the data. `coditect-api version` tells which ones the binary has.",
-			oneOf(func(c *Config) *string { return &c.StoreEngine }, contract.EngineEmbedded, contract.EngineFoundationDB)},
-		{contract.EnvStoreDir, "path", ".data/store", "Directory of the embedded engine. Several processes of one machine may share it.",
-			nonEmpty(func(c *Config) *string { return &c.StoreDir })},
-		{contract.EnvClusterFile, "path", "", "FoundationDB's cluster file, for the engine foundationdb.",
-			text(func(c *Config) *string { return &c.ClusterFile })},
+		{
+			contract.EnvStoreEngine, contract.EngineEmbedded + " or " + contract.EngineFoundationDB, contract.EngineEmbedded, "Engine that keeps the data. `coditect-api version` tells which ones the binary has.",
+			oneOf(func(c *Config) *string { return &c.StoreEngine }, contract.EngineEmbedded, contract.EngineFoundationDB),
+		},
+		{
+			contract.EnvStoreDir, "path", ".data/store", "Directory of the embedded engine. Several processes of one machine may share it.",
+			nonEmpty(func(c *Config) *string { return &c.StoreDir }),
+		},
+		{
+			contract.EnvClusterFile, "path", "", "FoundationDB's cluster file, for the engine foundationdb.",
+			text(func(c *Config) *string { return &c.ClusterFile }),
+		},
 
-		{contract.EnvJWTSecretFile, "path", ".data/jwt-secret", "File with one base64 key a line, each at least 32 bytes: the first signs access tokens, every one verifies them. `coditect-api keygen` makes it.",
-			nonEmpty(func(c *Config) *string { return &c.JWTSecretFile })},
-		{envIssuer, "text", contract.ServiceName, "Issuer (iss) of access tokens.",
-			nonEmpty(func(c *Config) *string { return &c.Issuer })},
-		{envAudience, "text", contract.ServiceName, "Audience (aud) of access tokens.",
-			nonEmpty(func(c *Config) *string { return &c.Audience })},
-		{envAccessTTL, "duration", "15m", "Life of an access token: 1s to 24h.",
-			duration(func(c *Config) *time.Duration { return &c.AccessTTL }, time.Second, 24*time.Hour)},
-		{envRefreshTTL, "duration", "720h", "Life of an unused refresh token: 1m to 8760h. Each use starts it anew.",
-			duration(func(c *Config) *time.Duration { return &c.RefreshTTL }, time.Minute, 8760*time.Hour)},
-		{envLoginTTL, "duration", "2160h", "Life of a login, however often it is refreshed: 1m to 87600h.",
-			duration(func(c *Config) *time.Duration { return &c.LoginTTL }, time.Minute, 87600*time.Hour)},
-		{envRefreshGrace, "duration", "30s", "Time in which a second use of one refresh token counts as a race, not as theft: 1s to 5m.",
-			duration(func(c *Config) *time.Duration { return &c.RefreshGrace }, time.Second, 5*time.Minute)},
+		{
+			contract.EnvJWTSecretFile, "path", ".data/jwt-secret", "File with one base64 key a line, each at least 32 bytes: the first signs access tokens, every one verifies them. `coditect-api keygen` makes it.",
+			nonEmpty(func(c *Config) *string { return &c.JWTSecretFile }),
+		},
+		{
+			envIssuer, "text", contract.ServiceName, "Issuer (iss) of access tokens.",
+			nonEmpty(func(c *Config) *string { return &c.Issuer }),
+		},
+		{
+			envAudience, "text", contract.ServiceName, "Audience (aud) of access tokens.",
+			nonEmpty(func(c *Config) *string { return &c.Audience }),
+		},
+		{
+			envAccessTTL, "duration", "15m", "Life of an access token: 1s to 24h.",
+			duration(func(c *Config) *time.Duration { return &c.AccessTTL }, time.Second, 24*time.Hour),
+		},
+		{
+			envRefreshTTL, "duration", "720h", "Life of an unused refresh token: 1m to 8760h. Each use starts it anew.",
+			duration(func(c *Config) *time.Duration { return &c.RefreshTTL }, time.Minute, 8760*time.Hour),
+		},
+		{
+			envLoginTTL, "duration", "2160h", "Life of a login, however often it is refreshed: 1m to 87600h.",
+			duration(func(c *Config) *time.Duration { return &c.LoginTTL }, time.Minute, 87600*time.Hour),
+		},
+		{
+			envRefreshGrace, "duration", "30s", "Time in which a second use of one refresh token counts as a race, not as theft: 1s to 5m.",
+			duration(func(c *Config) *time.Duration { return &c.RefreshGrace }, time.Second, 5*time.Minute),
+		},
 
-		{contract.EnvPasswordHashSlots, "1 to 64 or auto", "auto", "Passwords hashed at the same time. auto: as many as the cores and the memory limit allow.",
-			hashSlots},
-		{envHashMemory, "number", "19456", "Memory of one Argon2id hash in KiB: 8192 to 1048576. Raising it rehashes at the next login.",
-			number(func(c *Config) *int { return &c.PasswordHashMemoryKiB }, 8192, 1<<20)},
-		{envHashPasses, "number", "2", "Passes of one Argon2id hash: 1 to 16. Raising it rehashes at the next login.",
-			number(func(c *Config) *int { return &c.PasswordHashPasses }, 1, 16)},
-		{envHashQueue, "number", "256", "Requests that may wait for a slot; one more is answered 503 busy at once: 1 to 65536.",
-			number(func(c *Config) *int { return &c.PasswordHashQueue }, 1, 1<<16)},
-		{envHashWait, "duration", "5s", "Longest wait for a slot before the answer is 503 busy: 10ms to 30s.",
-			duration(func(c *Config) *time.Duration { return &c.PasswordHashWait }, 10*time.Millisecond, 30*time.Second)},
+		{
+			contract.EnvPasswordHashSlots, "1 to 64 or auto", "auto", "Passwords hashed at the same time. auto: as many as the cores and the memory limit allow.",
+			hashSlots,
+		},
+		{
+			envHashMemory, "number", "19456", "Memory of one Argon2id hash in KiB: 8192 to 1048576. Raising it rehashes at the next login.",
+			number(func(c *Config) *int { return &c.PasswordHashMemoryKiB }, 8192, 1<<20),
+		},
+		{
+			envHashPasses, "number", "2", "Passes of one Argon2id hash: 1 to 16. Raising it rehashes at the next login.",
+			number(func(c *Config) *int { return &c.PasswordHashPasses }, 1, 16),
+		},
+		{
+			envHashQueue, "number", "256", "Requests that may wait for a slot; one more is answered 503 busy at once: 1 to 65536.",
+			number(func(c *Config) *int { return &c.PasswordHashQueue }, 1, 1<<16),
+		},
+		{
+			envHashWait, "duration", "5s", "Longest wait for a slot before the answer is 503 busy: 10ms to 30s.",
+			duration(func(c *Config) *time.Duration { return &c.PasswordHashWait }, 10*time.Millisecond, 30*time.Second),
+		},
 
-		{envRequestTimeout, "duration", "10s", "Longest time that one request may work: 100ms to 5m.",
-			duration(func(c *Config) *time.Duration { return &c.RequestTimeout }, 100*time.Millisecond, 5*time.Minute)},
-		{contract.EnvDrainPause, "duration", contract.DrainPause.String(), "After SIGTERM: time to go on serving, not ready, while the load balancer turns away: 0s to 5m.",
-			duration(func(c *Config) *time.Duration { return &c.DrainPause }, 0, 5*time.Minute)},
-		{contract.EnvShutdownGrace, "duration", contract.ShutdownGrace.String(), "After that pause: time for requests under way to finish: 0s to 10m.",
-			duration(func(c *Config) *time.Duration { return &c.ShutdownGrace }, 0, 10*time.Minute)},
+		{
+			envRequestTimeout, "duration", "10s", "Longest time that one request may work: 100ms to 5m.",
+			duration(func(c *Config) *time.Duration { return &c.RequestTimeout }, 100*time.Millisecond, 5*time.Minute),
+		},
+		{
+			contract.EnvDrainPause, "duration", contract.DrainPause.String(), "After SIGTERM: time to go on serving, not ready, while the load balancer turns away: 0s to 5m.",
+			duration(func(c *Config) *time.Duration { return &c.DrainPause }, 0, 5*time.Minute),
+		},
+		{
+			contract.EnvShutdownGrace, "duration", contract.ShutdownGrace.String(), "After that pause: time for requests under way to finish: 0s to 10m.",
+			duration(func(c *Config) *time.Duration { return &c.ShutdownGrace }, 0, 10*time.Minute),
+		},
 
 		{envCORSOrigins, "origins, comma-separated, or *", "", "Origins whose pages may call the API. Empty: none.", corsOrigins},
-		{envTrustedProxies, "number", "0", "Proxies in front whose X-Forwarded-For entries count, 0 to 16. 0: the header is ignored.",
-			number(func(c *Config) *int { return &c.TrustedProxies }, 0, 16)},
+		{
+			envTrustedProxies, "number", "0", "Proxies in front whose X-Forwarded-For entries count, 0 to 16. 0: the header is ignored.",
+			number(func(c *Config) *int { return &c.TrustedProxies }, 0, 16),
+		},
 	}
 }
 

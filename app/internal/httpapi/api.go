@@ -83,7 +83,7 @@ func (a *API) Drain() { a.draining.Store(true) }
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{api: a, w: w, r: r, route: &unmatched, start: a.opts.Now(), id: a.ids.of(r.Header)}
 	a.opts.Metrics.Begin()
-	defer c.finish()
+	defer c.finish() //nolint:contextcheck // a call carries its request and with it the context
 
 	h := w.Header()
 	h[contract.HeaderRequestID] = []string{c.id}
@@ -104,7 +104,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(errNoRoute)
 		return
 	}
-	a.resources[match.Route].serve(c, match.Vars)
+	a.resources[match.Route].serve(c, match.Vars) //nolint:contextcheck // a call carries its request and with it the context
 }
 
 // Header values are shared between answers, which saves each an allocation.

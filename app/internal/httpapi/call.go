@@ -81,9 +81,6 @@ func retryAfter(wait time.Duration) string {
 // then counts and logs.
 func (c *call) finish() {
 	if p := recover(); p != nil {
-		if p == http.ErrAbortHandler {
-			panic(p) // net/http's own way to drop a connection
-		}
 		c.api.opts.Metrics.Panicked()
 		c.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		if c.status == 0 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -38,17 +39,17 @@ type service struct {
 }
 
 // newService starts a service; change may change its options first.
-func newService(t testing.TB, change ...func(*httpapi.Options)) *service {
-	t.Helper()
-	s := newClosedService(t, change...)
+func newService(tb testing.TB, change ...func(*httpapi.Options)) *service {
+	tb.Helper()
+	s := newClosedService(tb, change...)
 	s.open()
 	return s
 }
 
 // newClosedService starts a service whose store is not open yet.
-func newClosedService(t testing.TB, change ...func(*httpapi.Options)) *service {
-	t.Helper()
-	s := &service{t: t, logs: &syncBuffer{}, metrics: telemetry.NewMetrics("test", "none", "blue")}
+func newClosedService(tb testing.TB, change ...func(*httpapi.Options)) *service {
+	tb.Helper()
+	s := &service{t: tb, logs: &syncBuffer{}, metrics: telemetry.NewMetrics("test", "none", "blue")}
 	opts := httpapi.Options{
 		Version: "1.2.3-test", Log: telemetry.NewLogger(s.logs, slog.LevelInfo, "blue"), Metrics: s.metrics,
 		Now: time.Now, RequestTimeout: 10 * time.Second,
@@ -58,7 +59,7 @@ func newClosedService(t testing.TB, change ...func(*httpapi.Options)) *service {
 	}
 	s.api = httpapi.New(opts)
 	s.server = httptest.NewServer(s.api)
-	t.Cleanup(s.server.Close)
+	tb.Cleanup(s.server.Close)
 	return s
 }
 
@@ -132,12 +133,8 @@ type reply struct {
 	Page    *struct {
 		NextCursor *string `json:"next_cursor"`
 	} `json:"page"`
-	Error struct {
-		Code    string
-		Message string
-		Fields  []struct{ Field, Problem string }
-	} `json:"error"`
-	RequestID string `json:"request_id"`
+	Error     httpapi.FailureError `json:"error"`
+	RequestID string               `json:"request_id"`
 }
 
 // do sends q and checks what every answer must have.
@@ -173,9 +170,7 @@ func (s *service) try(ctx context.Context, q request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	for name, values := range q.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, q.header)
 	switch {
 	case q.contentType != "":
 		req.Header.Set("Content-Type", q.contentType)
@@ -208,7 +203,7 @@ func (s *service) want(status int, q request) reply {
 func (s *service) wantCode(status int, code string, q request) reply {
 	s.t.Helper()
 	r := s.want(status, q)
-	if r.Error.Code != code {
+	if string(r.Error.Code) != code {
 		s.t.Fatalf("%s %s: code %q, want %q: %s", q.method, q.path, r.Error.Code, code, r.raw)
 	}
 	return r
@@ -243,17 +238,17 @@ func object(pairs ...any) string {
 	return string(text)
 }
 
-func dataOf[T any](t testing.TB, r reply) T {
-	t.Helper()
+func dataOf[T any](tb testing.TB, r reply) T {
+	tb.Helper()
 	var v T
-	must(t, json.Unmarshal(r.Data, &v))
+	must(tb, json.Unmarshal(r.Data, &v))
 	return v
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -125,7 +125,7 @@ func kindOf(t reflect.Type) string {
 	if t == nil {
 		return "of the documented type"
 	}
-	switch t.Kind() { //nolint:exhaustive // the kinds that requests have
+	switch t.Kind() {
 	case reflect.String:
 		return "a string"
 	case reflect.Bool:

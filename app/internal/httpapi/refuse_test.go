@@ -183,7 +183,7 @@ func TestGarbageOnTheWire(t *testing.T) {
 		_, _ = io.WriteString(conn, text) // the server may hang up before the end
 		if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
 			_ = resp.Body.Close()
-			if resp.StatusCode < 400 || resp.StatusCode == 500 {
+			if resp.StatusCode < http.StatusBadRequest || resp.StatusCode == http.StatusInternalServerError {
 				t.Errorf("%.40q: %s", text, resp.Status)
 			}
 		}
@@ -311,13 +311,13 @@ func TestRequestLogAndMetrics(t *testing.T) {
 		"Traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, contract.HeaderRequestID: {"find-me"},
 	}})
 	var line struct {
-		Severity, Time, Message string
-		RequestID               string `json:"request_id"`
-		UserID                  string `json:"user_id"`
-		Trace                   string `json:"logging.googleapis.com/trace"`
-		HTTPRequest             struct {
-			RequestURL string
-			Status     int
+		Severity    string `json:"severity"`
+		Message     string `json:"message"`
+		UserID      string `json:"user_id"`
+		Trace       string `json:"logging.googleapis.com/trace"`
+		HTTPRequest struct {
+			RequestURL string `json:"requestUrl"`
+			Status     int    `json:"status"`
 		} `json:"httpRequest"`
 	}
 	for text := range strings.Lines(s.logs.String()) {

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -88,8 +89,10 @@ func TestSessionsOfAUser(t *testing.T) {
 	s := newService(t)
 	in := s.register("ide@example.org")
 	token := in.Tokens.AccessToken
-	made := dataOf[httpapi.Session](t, s.want(http.StatusCreated, request{method: "POST", path: api("/sessions"), token: token,
-		body: `{"name":"one","workspace_path":"/home/ada","metadata":{"tabs":[1,2,{"x":null}]}}`}))
+	made := dataOf[httpapi.Session](t, s.want(http.StatusCreated, request{
+		method: "POST", path: api("/sessions"), token: token,
+		body: `{"name":"one","workspace_path":"/home/ada","metadata":{"tabs":[1,2,{"x":null}]}}`,
+	}))
 	if made.UserID != in.User.ID || made.TenantID != in.TenantID || made.WorkspacePath != "/home/ada" || string(made.Metadata) != `{"tabs":[1,2,{"x":null}]}` || made.ID.Version() != 7 {
 		t.Fatalf("%+v", made)
 	}
@@ -108,7 +111,7 @@ func TestSessionsOfAUser(t *testing.T) {
 	// Pages, newest first.
 	want := []string{bare.ID.String(), made.ID.String()}
 	for i := range 3 {
-		want = append([]string{s.createSession(token, fmt.Sprint(i)).ID.String()}, want...)
+		want = append([]string{s.createSession(token, strconv.Itoa(i)).ID.String()}, want...)
 	}
 	var ids []string
 	cursor := ""
@@ -194,7 +197,7 @@ func TestRouteTableIsServed(t *testing.T) {
 	methods := map[string][]string{}
 	for _, route := range httpapi.Routes() {
 		methods[route.Path] = append(methods[route.Path], route.Method)
-		if route.Method == "GET" {
+		if route.Method == http.MethodGet {
 			methods[route.Path] = append(methods[route.Path], "HEAD")
 		}
 		if !strings.HasPrefix(route.Path, contract.BasePath+"/") || route.Answer == nil || route.Status == 0 {

@@ -24,8 +24,13 @@ func TestLogLinesAreCloudLoggings(t *testing.T) {
 	var severities []string
 	for text := range strings.Lines(out.String()) {
 		var line struct {
-			Severity, Time, Message, Slot, Level, Msg string
-			G                                         map[string]string
+			Severity string            `json:"severity"`
+			Time     string            `json:"time"`
+			Message  string            `json:"message"`
+			Slot     string            `json:"slot"`
+			Level    string            `json:"level"`
+			Msg      string            `json:"msg"`
+			G        map[string]string `json:"g"`
 		}
 		if err := json.Unmarshal([]byte(text), &line); err != nil {
 			t.Fatal(err)
