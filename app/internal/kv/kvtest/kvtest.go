@@ -185,7 +185,7 @@ func (s *store) wantContents(want string) {
 	}
 }
 
-// eachHandle runs fn on n handles of the store, the first included.
+// handles returns n handles of the store, the first included.
 func (s *store) handles(n int) []kv.Database {
 	s.t.Helper()
 	handles := []kv.Database{s.Database}
