@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeForever adds records, each with its index entry and counted, from a few
-// goroutines at once so that commits share syncs.
+// writeForever adds records, each with its index entry and counted twice, from
+// a few goroutines at once so that commits share syncs.
 func writeForever(ctx context.Context, dir string) error {
 	db, err := sqlitekv.Open(ctx, sqlitekv.Options{Dir: dir})
 	if err != nil {
@@ -65,7 +65,9 @@ func addRecord(tr kv.Transaction, id string) error {
 	tr.Set([]byte("record/"+id), []byte(id))
 	tr.Set([]byte("index/"+id), nil)
 	tr.Add([]byte("count"), 1)
-	return nil
+	tally, err := tr.Get([]byte("tally")) // in conflict with every other writer
+	tr.Set([]byte("tally"), kv.CounterValue(kv.Counter(tally)+1))
+	return err
 }
 
 // victim is a writer process.
@@ -173,7 +175,7 @@ func TestKilledWriters(t *testing.T) {
 func checkStore(t *testing.T, dir string, acked []string) {
 	t.Helper()
 	db := open(t, sqlitekv.Options{Dir: dir})
-	records, indexed, count := map[string]bool{}, map[string]bool{}, int64(0)
+	records, indexed, count, tally := map[string]bool{}, map[string]bool{}, int64(0), int64(0)
 	err := db.Read(t.Context(), func(r kv.Reader) error {
 		for prefix, found := range map[string]map[string]bool{"record/": records, "index/": indexed} {
 			pairs, err := r.Range(kv.PrefixRange([]byte(prefix)), kv.RangeOptions{})
@@ -185,7 +187,12 @@ func checkStore(t *testing.T, dir string, acked []string) {
 			}
 		}
 		v, err := r.Get([]byte("count"))
+		if err != nil {
+			return err
+		}
 		count = kv.Counter(v)
+		v, err = r.Get([]byte("tally"))
+		tally = kv.Counter(v)
 		return err
 	})
 	if err != nil {
@@ -204,8 +211,8 @@ func checkStore(t *testing.T, dir string, acked []string) {
 			t.Errorf("record %s has no index entry", id)
 		}
 	}
-	if len(records) != len(indexed) || int64(len(records)) != count {
-		t.Errorf("%d records, %d index entries, and %d counted", len(records), len(indexed), count)
+	if n := int64(len(records)); n != int64(len(indexed)) || n != count || n != tally {
+		t.Errorf("%d records, %d index entries, %d counted by adds and %d by increments", n, len(indexed), count, tally)
 	}
 }
 
