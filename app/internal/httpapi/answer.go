@@ -75,12 +75,12 @@ func statusOf(code fault.Code) int {
 }
 
 // faultOf returns the fault in err's chain. An error without one is our own
-// failing, unless the request's time was over.
+// failing, unless the request's time was over or its work was called off.
 func faultOf(err error) *fault.Error {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return errSlow
 	}
 	return errInternal

@@ -53,13 +53,9 @@ func (c *call) send(status int, body []byte) {
 	_, _ = c.w.Write(body) // fails only when the client has gone, and then nobody is left to tell
 }
 
-// refuse answers with err's fault, or not at all where the client has gone.
+// refuse answers with err's fault.
 func (c *call) refuse(err error) {
 	c.err = err
-	if errors.Is(c.r.Context().Err(), context.Canceled) {
-		c.status = statusClientGone
-		return
-	}
 	f := faultOf(err)
 	h := c.w.Header()
 	status := statusOf(f.Code)
@@ -70,6 +66,9 @@ func (c *call) refuse(err error) {
 		h.Set("Retry-After", retryAfter(f.RetryAfter))
 	}
 	c.send(status, encodeFailure(f, c.id))
+	if errors.Is(c.r.Context().Err(), context.Canceled) {
+		c.status = statusClientGone // nobody was there to be answered
+	}
 }
 
 // retryAfter writes a wait in whole seconds, rounded up.

@@ -87,22 +87,23 @@ func checkContentType(h http.Header) error {
 	return nil
 }
 
-// jsonProblem names the member that the decoder stumbled over.
+// jsonProblem names the member that the decoder stumbled over. The decoder's own
+// words stay out of the log, too: they may repeat a value, and it a secret.
 func jsonProblem(err error) error {
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
 		problem := "must be " + kindOf(e.GoType)
 		if errors.Is(e.Err, json.ErrUnknownName) {
 			problem = "is not a member of this request"
 		}
-		return malformed(fieldOf(e.JSONPointer), problem).Because(err)
+		return malformed(fieldOf(e.JSONPointer), problem)
 	}
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		if errors.Is(e.Err, jsontext.ErrDuplicateName) {
-			return malformed(fieldOf(e.JSONPointer), "is given more than once").Because(err)
+			return malformed(fieldOf(e.JSONPointer), "is given more than once")
 		}
-		return malformed(bodyField, fmt.Sprintf("is not valid JSON at byte %d", e.ByteOffset)).Because(err)
+		return malformed(bodyField, fmt.Sprintf("is not valid JSON at byte %d", e.ByteOffset))
 	}
-	return malformed(bodyField, "is not valid JSON").Because(err)
+	return malformed(bodyField, "is not valid JSON")
 }
 
 // fieldOf writes a JSON pointer as a path with dots, and bounds what it echoes.
@@ -146,7 +147,7 @@ func readQuery(raw string, known []Param) (map[string]string, error) {
 	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, malformed("query", "is not a well-formed query string").Because(err)
+		return nil, malformed("query", "is not a well-formed query string")
 	}
 	var fields []fault.Field
 	query := make(map[string]string, len(values))

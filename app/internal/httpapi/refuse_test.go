@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,7 @@ func TestBadRequests(t *testing.T) {
 		"deep duplicate":      {request{method: "POST", path: sessions, token: token, body: `{"metadata":{"a":{"b":1,"b":2}}}`}, 400, invalid, "metadata.a.b"},
 		"number for text":     {request{method: "POST", path: login, body: `{"email":1}`}, 400, invalid, "email"},
 		"object for text":     {request{method: "POST", path: login, body: `{"password":{}}`}, 400, invalid, "password"},
+		"secret number":       {request{method: "POST", path: login, body: `{"email":"good@example.org","password":8675309421}`}, 400, invalid, "password"},
 		"text for bool":       {request{method: "POST", path: api("/auth/logout"), token: token, body: `{"everywhere":"yes"}`}, 400, invalid, "everywhere"},
 		"metadata a list":     {request{method: "POST", path: sessions, token: token, body: `{"metadata":[]}`}, 400, "validation_failed", "metadata"},
 		"metadata a number":   {request{method: "POST", path: sessions, token: token, body: `{"metadata":1}`}, 400, "validation_failed", "metadata"},
@@ -134,7 +136,7 @@ func TestBadRequests(t *testing.T) {
 	s.want(http.StatusOK, request{method: "GET", path: contract.ReadyPath})
 	s.want(http.StatusOK, request{method: "GET", path: sessions + "/" + id, token: token})
 	s.want(http.StatusOK, request{method: "POST", path: login, body: credentials(""), contentType: "application/json; charset=UTF-8"})
-	if logs := s.logs.String(); strings.Contains(logs, password) || strings.Contains(logs, token) || strings.Contains(logs, in.Tokens.RefreshToken) {
+	if logs := s.logs.String(); strings.Contains(logs, password) || strings.Contains(logs, token) || strings.Contains(logs, in.Tokens.RefreshToken) || strings.Contains(logs, "8675309421") {
 		t.Error("a secret is in the log")
 	}
 }
@@ -272,6 +274,23 @@ func TestClientThatLeavesCancelsItsWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.eventually(func() bool { return strings.Contains(s.metricsText(), `status="499"`) })
+}
+
+// Work that the process calls off when its grace is over is never taken for done.
+func TestWorkThatIsCalledOffIsNotAnsweredWith200(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	token := s.register("off@example.org").Tokens.AccessToken
+	s.db.hang.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(ctx, http.MethodDelete, api("/sessions/"+uuid.NewString()), nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	s.api.ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
 }
 
 // Work that outlives its time is given up and answered.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,21 @@ type Metrics struct {
 	seconds  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	panics   prometheus.Counter
+
+	mu     sync.RWMutex
+	series map[seriesKey]series
+}
+
+// series are the meters of one kind of answer, found once: looking them up by
+// their labels would cost more than counting.
+type series struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
+}
+
+type seriesKey struct {
+	route, method string
+	status        int
 }
 
 // NewMetrics makes the meters of a process that serves version in slot.
@@ -29,6 +45,7 @@ func NewMetrics(version, commit, slot string) *Metrics {
 	registry := prometheus.NewRegistry()
 	m := &Metrics{
 		registry: registry,
+		series:   make(map[seriesKey]series),
 		slotted:  prometheus.WrapRegistererWith(prometheus.Labels{"slot": slot}, registry),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: contract.MetricRequests, Help: "Answered requests.",
@@ -60,8 +77,25 @@ func (m *Metrics) Begin() { m.inFlight.Inc() }
 // Done counts an answered request. route is a template of the route table.
 func (m *Metrics) Done(route, method string, status int, took time.Duration) {
 	m.inFlight.Dec()
-	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(route, method).Observe(took.Seconds())
+	s := m.of(seriesKey{route, method, status})
+	s.requests.Inc()
+	s.seconds.Observe(took.Seconds())
+}
+
+func (m *Metrics) of(key seriesKey) series {
+	m.mu.RLock()
+	s, ok := m.series[key]
+	m.mu.RUnlock()
+	if !ok {
+		s = series{
+			requests: m.requests.WithLabelValues(key.route, key.method, strconv.Itoa(key.status)),
+			seconds:  m.seconds.WithLabelValues(key.route, key.method),
+		}
+		m.mu.Lock()
+		m.series[key] = s
+		m.mu.Unlock()
+	}
+	return s
 }
 
 // Panicked counts a handler that panicked.
