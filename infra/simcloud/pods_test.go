@@ -2,9 +2,9 @@ package simcloud_test
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +38,7 @@ func object(apiVersion, kind, name string, fields map[string]any) map[string]any
 }
 
 func TestWhatAContainerSees(t *testing.T) {
+	t.Parallel()
 	e := open(t)
 	d := simtest.Deployment("api", e.image, "v1", 1)
 	container := simtest.Container(d)
@@ -67,7 +68,6 @@ func TestWhatAContainerSees(t *testing.T) {
 	)
 	container["resources"] = map[string]any{"limits": map[string]any{"memory": "64Mi"}}
 	container["args"] = []any{"serve", "--data=/tmp/data", "$(MODE)"}
-	t.Setenv("NOT_FOR_PODS", "x")
 
 	// What a pod refers to may come after it.
 	created := make(chan error, 1)
@@ -105,6 +105,7 @@ func TestWhatAContainerSees(t *testing.T) {
 }
 
 func TestLivenessProbeRestarts(t *testing.T) {
+	t.Parallel()
 	e := open(t)
 	d := simtest.Deployment("api", e.image, "v1", 1)
 	simtest.Container(d)["livenessProbe"] = map[string]any{
@@ -115,6 +116,7 @@ func TestLivenessProbeRestarts(t *testing.T) {
 }
 
 func TestStubbornProcessIsKilledAfterItsGrace(t *testing.T) {
+	t.Parallel()
 	e := open(t)
 	d := simtest.SetEnv(simtest.Deployment("api", e.image, "v1", 1), "STUBBORN", "yes")
 	simtest.PodSpec(d)["terminationGracePeriodSeconds"] = 1
@@ -131,6 +133,7 @@ func TestStubbornProcessIsKilledAfterItsGrace(t *testing.T) {
 }
 
 func TestAutoscalerSetsTheSizeWhereNothingElseDoes(t *testing.T) {
+	t.Parallel()
 	e := open(t)
 	d := simtest.Deployment("api", e.image, "v1", 1)
 	delete(d["spec"].(map[string]any), "replicas")
@@ -142,6 +145,7 @@ func TestAutoscalerSetsTheSizeWhereNothingElseDoes(t *testing.T) {
 }
 
 func TestBrokenReleaseLeavesTheOldOneServing(t *testing.T) {
+	t.Parallel()
 	e := open(t)
 	good := simtest.Deployment("api", e.image, "v1", 2)
 	e.Create(good)
@@ -156,6 +160,7 @@ func TestBrokenReleaseLeavesTheOldOneServing(t *testing.T) {
 }
 
 func TestRecreateStrategyNeverRunsTwoRevisions(t *testing.T) {
+	t.Parallel()
 	e := open(t)
 	with := func(version string) map[string]any {
 		d := simtest.Deployment("api", e.image, version, 1)
@@ -189,6 +194,7 @@ func TestRecreateStrategyNeverRunsTwoRevisions(t *testing.T) {
 }
 
 func TestOldImagesAreRemovedUnlessInUse(t *testing.T) {
+	t.Parallel()
 	e := open(t)
 	e.Create(simtest.Deployment("api", e.image, "v1", 1))
 	content, err := os.ReadFile(serverPath)
@@ -197,7 +203,7 @@ func TestOldImagesAreRemovedUnlessInUse(t *testing.T) {
 	}
 	var references []string
 	for i := range 7 {
-		path := fmt.Sprintf("%s/server", t.TempDir())
+		path := filepath.Join(t.TempDir(), "server")
 		if err := os.WriteFile(path, append(content, byte(i)), 0o700); err != nil {
 			t.Fatal(err)
 		}

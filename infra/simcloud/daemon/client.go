@@ -114,7 +114,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 			return lock.Close()
 		}
 		if !errors.Is(err, ErrRunning) {
-			return nil //nolint:nilerr // the directory is gone, and the daemon with it
+			return nil // the directory is gone, and the daemon with it
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):

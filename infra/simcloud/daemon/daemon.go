@@ -89,7 +89,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	// After the pods are gone, so that who sees no record sees no pod either.
 	defer withdraw(path, token)
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	cloud, err := simcloud.Open(simcloud.Options{
+	cloud, err := simcloud.Open(simcloud.Options{ //nolint:contextcheck // the cloud ends by Close, in its own order
 		Directory: o.Directory, Execute: true, Logger: logger, RestartDelay: o.RestartDelay,
 	})
 	if err != nil {
@@ -120,14 +120,16 @@ func Serve(ctx context.Context, o Options) (err error) {
 	ending, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer stop()
 	err = server.Shutdown(ending)
-	<-served
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return err
 }
 
 // withdraw removes the record if it is this daemon's.
 func withdraw(path, token string) {
 	if now, err := read(filepath.Dir(path)); err == nil && now.Token == token {
-		_ = os.Remove(path) //nolint:errcheck // a record that nobody answers to counts for nothing
+		_ = os.Remove(path) // a record that nobody answers to counts for nothing
 	}
 }
 
@@ -137,7 +139,7 @@ func acquire(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the directory: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a small number
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w (%s)", ErrRunning, path), file.Close())
 	}
 	return file, nil

@@ -148,7 +148,7 @@ func (s shop) get(t *testing.T, path string) (status int, body string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer response.Body.Close() //nolint:errcheck // only read
+	defer response.Body.Close() // only read
 	raw, err := io.ReadAll(response.Body)
 	if err != nil {
 		return 0, err.Error()

@@ -72,7 +72,7 @@ func launch(ctx context.Context, o StartOptions) (*Client, error) {
 	}
 	defer output.Close() //nolint:errcheck // the daemon has its own
 	// Not CommandContext: it shall live on when ctx has ended.
-	cmd := exec.Command(o.Executable, o.Args...) //nolint:noctx,gosec // see above; the caller chose it
+	cmd := exec.Command(o.Executable, o.Args...) //nolint:noctx // see above
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -82,7 +82,7 @@ func New(objects *store.Store, pods Pods, logger *slog.Logger) *Gateway {
 func (g *Gateway) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		objects, pods := g.objects.Changed(), g.pods.Changed()
-		again := g.reconcile()
+		again := g.reconcile() //nolint:contextcheck // listeners end by close, not with ctx
 		timer := time.NewTimer(again)
 		select {
 		case <-objects:
@@ -96,7 +96,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer g.mu.Unlock()
 	var closing sync.WaitGroup
 	for _, l := range g.listeners {
-		closing.Go(func() { g.close(l) })
+		closing.Go(func() { g.close(l) }) //nolint:contextcheck // it begins when ctx ends
 	}
 	closing.Wait()
 	return nil

@@ -163,5 +163,5 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:errcheck // the client may have gone
+	_, _ = w.Write(body) // the client may have gone
 }

@@ -55,7 +55,7 @@ func TestSplitIsExactAndEven(t *testing.T) {
 			s.pick()
 		}
 		for i, b := range s.backends {
-			if b.requests != uint64(round*weights[i]) { //nolint:gosec // small
+			if b.requests != uint64(round*weights[i]) {
 				t.Errorf("after %d requests backend %d got %d", round*100, i, b.requests)
 			}
 		}

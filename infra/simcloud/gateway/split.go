@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -77,9 +78,7 @@ func (s *split) inherit(old *split) (same bool) {
 		for _, before := range old.backends {
 			if before.name == b.name && before.port == b.port {
 				b.requests = before.requests
-				for class, n := range before.classes {
-					b.classes[class] = n
-				}
+				maps.Copy(b.classes, before.classes)
 			}
 		}
 	}
@@ -110,13 +109,10 @@ func (s *split) status() (list []BackendStatus, since time.Time) {
 	for _, b := range s.backends {
 		status := BackendStatus{
 			Service: b.name, Port: b.port, Weight: b.weight,
-			Recent: b.recent, Requests: b.requests, Classes: map[string]uint64{},
+			Recent: b.recent, Requests: b.requests, Classes: maps.Clone(b.classes),
 		}
 		if sum > 0 {
 			status.Share = float64(b.recent) / float64(sum)
-		}
-		for class, n := range b.classes {
-			status.Classes[class] = n
 		}
 		list = append(list, status)
 	}

@@ -58,8 +58,10 @@ var kinds = map[string]kind{
 		id:       "projects/{project}/serviceAccounts/{accountId}@{project}.iam.gserviceaccount.com",
 		required: []string{"accountId"}, replaces: []string{"accountId"},
 		outputs: []output{
-			{"email", "{accountId}@{project}.iam.gserviceaccount.com"}, {"name", "{id}"},
-			{"member", "serviceAccount:{email}"}, {"uniqueId", number},
+			{"email", "{accountId}@{project}.iam.gserviceaccount.com"},
+			{"name", "{id}"},
+			{"member", "serviceAccount:{email}"},
+			{"uniqueId", number},
 		},
 	},
 	"gcp:serviceaccount/iAMMember:IAMMember":      member("serviceAccountId", "{serviceAccountId}"),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -60,7 +61,7 @@ func (v *Vault) Ensure(name string, value []byte) (created bool, err error) {
 func (v *Vault) Add(name string, value []byte) (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	versions := append(v.versions[name][:len(v.versions[name]):len(v.versions[name])], value)
+	versions := append(slices.Clip(v.versions[name]), value)
 	return len(versions), v.set(name, versions)
 }
 

@@ -125,19 +125,19 @@ func semantics(inputs map[string]any, o object) []provider.Failure {
 	switch object := into.(type) {
 	case *appsv1.Deployment:
 		found.selector(object.Spec.Selector, object.Spec.Template.Labels)
-		found.pod("spec.template.spec", object.Spec.Template.Spec)
+		found.pod(object.Spec.Template.Spec)
 	case *appsv1.StatefulSet:
 		found.selector(object.Spec.Selector, object.Spec.Template.Labels)
 		claims := object.Spec.Template.Spec
 		for _, claim := range object.Spec.VolumeClaimTemplates {
 			claims.Volumes = append(claims.Volumes, corev1.Volume{Name: claim.Name})
 		}
-		found.pod("spec.template.spec", claims)
+		found.pod(claims)
 	case *appsv1.DaemonSet:
 		found.selector(object.Spec.Selector, object.Spec.Template.Labels)
-		found.pod("spec.template.spec", object.Spec.Template.Spec)
+		found.pod(object.Spec.Template.Spec)
 	case *batchv1.Job:
-		found.pod("spec.template.spec", object.Spec.Template.Spec)
+		found.pod(object.Spec.Template.Spec)
 	case *corev1.Service:
 		found.service(object.Spec)
 	case *corev1.PersistentVolumeClaim:
@@ -176,7 +176,8 @@ func (f *findings) selector(selector *metav1.LabelSelector, template map[string]
 	f.require(matches.Matches(labels.Set(template)), "spec.template.metadata.labels", "the selector does not match them")
 }
 
-func (f *findings) pod(path string, spec corev1.PodSpec) {
+func (f *findings) pod(spec corev1.PodSpec) {
+	const path = "spec.template.spec"
 	volumes := map[string]bool{}
 	for i, volume := range spec.Volumes {
 		f.require(volume.Name != "" && !volumes[volume.Name],

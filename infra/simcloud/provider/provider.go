@@ -136,7 +136,7 @@ func (s *Server) intercept(
 	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(running, cancel)()
+	defer context.AfterFunc(running, cancel)() //nolint:contextcheck // either of the two ends the request
 	defer func() {
 		if cause := recover(); cause != nil {
 			s.logger.Error("provider panicked", "method", info.FullMethod, "cause", cause)

@@ -224,7 +224,7 @@ func (c *container) supervise(ctx context.Context, process *process) (why string
 		process.stop(c.pod.grace())
 		return why
 	case <-ctx.Done():
-		c.terminate(process)
+		c.terminate(process) //nolint:contextcheck // it begins when ctx ends
 		return "the pod was deleted"
 	}
 }
@@ -277,7 +277,7 @@ func (c *container) terminate(process *process) {
 			cancel()
 		}()
 		if err := c.preStop(pausing, c.spec.Lifecycle.PreStop); err != nil && pausing.Err() == nil {
-			_, _ = fmt.Fprintf(c.log, "simcloud: preStop failed: %v\n", err) //nolint:errcheck // it never fails
+			_, _ = fmt.Fprintf(c.log, "simcloud: preStop failed: %v\n", err) // it never fails
 		}
 		cancel()
 	}

@@ -54,14 +54,14 @@ func (i *Images) Push(repository, path string, inUse func(reference string) bool
 		now := time.Now()
 		return reference, os.Chtimes(target, now, now)
 	}
-	if err := os.Rename(temp, target); err != nil {
+	if err := os.Rename(temp, target); err != nil { //nolint:gosec // of a repository's name that was checked
 		return "", fmt.Errorf("push an image: %w", err)
 	}
 	return reference, i.prune(home, repository, inUse)
 }
 
 func copyExecutable(from, to string) (digest string, err error) {
-	source, err := os.Open(from)
+	source, err := os.Open(from) //nolint:gosec // the owner of the environment names it
 	if err != nil {
 		return "", err
 	}
@@ -69,7 +69,7 @@ func copyExecutable(from, to string) (digest string, err error) {
 	if info, err := source.Stat(); err != nil || !info.Mode().IsRegular() {
 		return "", errors.Join(fmt.Errorf("%s is not a file", from), err)
 	}
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700) //nolint:gosec // it is to be executed
 	if err != nil {
 		return "", err
 	}

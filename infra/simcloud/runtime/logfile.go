@@ -52,7 +52,7 @@ func (l *logFile) Write(p []byte) (int, error) {
 		l.rotate()
 	}
 	if l.file != nil {
-		n, _ := l.file.Write(p) //nolint:errcheck // see above
+		n, _ := l.file.Write(p) // see above
 		l.size += int64(n)
 	}
 	return len(p), nil

@@ -144,7 +144,7 @@ func (c *container) httpGet(ctx context.Context, get *corev1.HTTPGetAction) erro
 	}
 	defer response.Body.Close() //nolint:errcheck // only read
 	if response.StatusCode < 200 || response.StatusCode >= 400 {
-		said, _ := io.ReadAll(io.LimitReader(response.Body, 200)) //nolint:errcheck // it only adds to the message
+		said, _ := io.ReadAll(io.LimitReader(response.Body, 200)) // it only adds to the message
 		return fmt.Errorf("GET %s answered %d: %s", get.Path, response.StatusCode, said)
 	}
 	return nil

@@ -78,7 +78,7 @@ func (s *spawner) run(c command) (*process, error) {
 
 // signal reaches the process and whatever it started.
 func (p *process) signal(signal syscall.Signal) {
-	_ = syscall.Kill(-p.cmd.Process.Pid, signal) //nolint:errcheck // it may have ended already
+	_ = syscall.Kill(-p.cmd.Process.Pid, signal) // it may have ended already
 }
 
 // stop asks the process to end and, after the grace, makes it.

@@ -90,7 +90,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}
 	for ctx.Err() == nil {
 		objects, pods := r.objects.Changed(), r.Changed()
-		next := r.reconcile()
+		next := r.reconcile() //nolint:contextcheck // pods end by stopAll, not with ctx
 		timer := time.NewTimer(next)
 		select {
 		case <-objects:
@@ -166,7 +166,7 @@ func (r *Runtime) terminate(p *pod) {
 // start at different ones, so that they hardly ever meet.
 func (r *Runtime) addressOf(serial uint64) string {
 	hash := fnv.New64a()
-	_, _ = hash.Write([]byte(r.directory)) //nolint:errcheck // never fails
+	_, _ = hash.Write([]byte(r.directory)) // never fails
 	sum := hash.Sum64()
 	host := (sum>>8+serial)%65_534 + 1
 	return fmt.Sprintf("127.%d.%d.%d", 64+sum%64, host>>8, host&0xff)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +38,7 @@ var build struct {
 func Image(directory string) (string, error) {
 	build.once.Do(func() {
 		build.path = filepath.Join(directory, "server")
-		command := exec.Command("go", "build", "-trimpath", "-o", build.path, source) //nolint:noctx,gosec // bounded by the test
+		command := exec.Command("go", "build", "-trimpath", "-o", build.path, source) //nolint:noctx // bounded by the test
 		if output, err := command.CombinedOutput(); err != nil {
 			build.err = fmt.Errorf("build the test server: %w\n%s", err, output)
 		}
@@ -47,12 +48,12 @@ func Image(directory string) (string, error) {
 
 // Engine is an engine that drives one provider.
 type Engine struct {
-	t      testing.TB
+	t      *testing.T
 	Client pulumirpc.ResourceProviderClient
 }
 
 // Dial connects to the named provider out of a PULUMI_DEBUG_PROVIDERS value.
-func Dial(t testing.TB, providers, name string) *Engine {
+func Dial(t *testing.T, providers, name string) *Engine {
 	t.Helper()
 	for entry := range strings.SplitSeq(providers, ",") {
 		if found, port, _ := strings.Cut(entry, ":"); found == name {
@@ -69,7 +70,7 @@ func Dial(t testing.TB, providers, name string) *Engine {
 }
 
 // Marshal turns properties into the protocol's form.
-func Marshal(t testing.TB, m resource.PropertyMap) *structpb.Struct {
+func Marshal(t *testing.T, m resource.PropertyMap) *structpb.Struct {
 	t.Helper()
 	s, err := plugin.MarshalProperties(m, plugin.MarshalOptions{KeepUnknowns: true, KeepSecrets: true, KeepResources: true})
 	if err != nil {
@@ -79,7 +80,7 @@ func Marshal(t testing.TB, m resource.PropertyMap) *structpb.Struct {
 }
 
 // Unmarshal is the way back.
-func Unmarshal(t testing.TB, s *structpb.Struct) resource.PropertyMap {
+func Unmarshal(t *testing.T, s *structpb.Struct) resource.PropertyMap {
 	t.Helper()
 	m, err := plugin.UnmarshalProperties(s, plugin.MarshalOptions{KeepUnknowns: true, KeepSecrets: true, KeepResources: true})
 	if err != nil {
@@ -138,7 +139,7 @@ func (e *Engine) Check(urn string, inputs map[string]any) []string {
 // TryCreate checks and creates a manifest, and returns the error and its reasons.
 func (e *Engine) TryCreate(ctx context.Context, manifest map[string]any) error {
 	e.t.Helper()
-	if failures := e.Check(urnOf(manifest), manifest); len(failures) > 0 {
+	if failures := e.Check(urnOf(manifest), manifest); len(failures) > 0 { //nolint:contextcheck // ctx is for the wait alone
 		return errors.New(strings.Join(failures, "; "))
 	}
 	_, err := e.Client.Create(ctx, &pulumirpc.CreateRequest{Urn: urnOf(manifest), Properties: Marshal(e.t, Props(manifest))})
@@ -201,7 +202,7 @@ func Reasons(err error) error {
 }
 
 // Eventually waits until the condition holds.
-func Eventually(t testing.TB, what string, condition func() bool) {
+func Eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if condition() {
@@ -211,20 +212,23 @@ func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Fatalf("after 20 s still not: %s", what)
 }
 
-// FreePort returns a port that nobody listens on.
-func FreePort(t testing.TB) int {
+// FreePort returns a port that nobody listens on, out of a range from which the
+// kernel takes none for a client's end of a connection.
+func FreePort(t *testing.T) int {
 	t.Helper()
-	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000) //nolint:gosec // no secret
+		socket, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		if err := socket.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer socket.Close() //nolint:errcheck // it was only to find the port
-	_, port, _ := net.SplitHostPort(socket.Addr().String())
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return number
+	t.Fatal("there is no free port")
+	return 0
 }
 
 // CreateResource creates a resource that is no manifest and returns its id and outputs.
