@@ -20,7 +20,7 @@ var (
 
 // check adds the faults of values that are readable. Where some were not,
 // rules between settings are left out.
-func check(s *Settings, r *Refusal, unreadable bool) {
+func check(s *Settings, r *RefusalError, unreadable bool) {
 	checkCloud(s, r)
 	checkNames(s, r)
 	checkImages(s, r)
@@ -33,7 +33,7 @@ func check(s *Settings, r *Refusal, unreadable bool) {
 	checkSplit(s, r)
 }
 
-func checkCloud(s *Settings, r *Refusal) {
+func checkCloud(s *Settings, r *RefusalError) {
 	if !s.Environment.Cloud() {
 		return
 	}
@@ -56,7 +56,7 @@ func checkCloud(s *Settings, r *Refusal) {
 	}
 }
 
-func checkNames(s *Settings, r *Refusal) {
+func checkNames(s *Settings, r *RefusalError) {
 	for _, name := range []struct{ key, value string }{
 		{"namespace", s.Cloud.Namespace},
 		{"registryRepository", s.Registry.Repository},
@@ -81,7 +81,7 @@ func checkNames(s *Settings, r *Refusal) {
 	}
 }
 
-func checkImages(s *Settings, r *Refusal) {
+func checkImages(s *Settings, r *RefusalError) {
 	for key, image := range map[string]string{"serviceImageBlue": s.Service.ImageBlue, "serviceImageGreen": s.Service.ImageGreen} {
 		if image != "" && !imageByDigest.MatchString(image) {
 			r.add(key, "is %q: must name an image by digest, NAME@sha256:…; a tag can change under a running release", image)
@@ -89,7 +89,7 @@ func checkImages(s *Settings, r *Refusal) {
 	}
 }
 
-func checkDatabase(s *Settings, r *Refusal) {
+func checkDatabase(s *Settings, r *RefusalError) {
 	d := s.Database
 	if s.Environment.Cloud() != (d.Engine == FoundationDB) {
 		r.add("databaseEngine", "is %s: %s", d.Engine, map[bool]string{
@@ -115,7 +115,7 @@ func checkDatabase(s *Settings, r *Refusal) {
 	atMost(r, "databaseMemoryRequest", d.MemoryRequest, "databaseMemoryLimit", d.MemoryLimit)
 }
 
-func checkService(s *Settings, r *Refusal) {
+func checkService(s *Settings, r *RefusalError) {
 	v := s.Service
 	atMost(r, "serviceCpuRequest", v.CPURequest, "serviceCpuLimit", v.CPULimit)
 	atMost(r, "serviceMemoryRequest", v.MemoryRequest, "serviceMemoryLimit", v.MemoryLimit)
@@ -128,7 +128,7 @@ func checkService(s *Settings, r *Refusal) {
 }
 
 // checkRoom holds workloads against what the nodes offer.
-func checkRoom(s *Settings, r *Refusal) {
+func checkRoom(s *Settings, r *RefusalError) {
 	if !s.Environment.Cloud() {
 		return
 	}
@@ -154,7 +154,7 @@ func checkRoom(s *Settings, r *Refusal) {
 	}
 }
 
-func checkSplit(s *Settings, r *Refusal) {
+func checkSplit(s *Settings, r *RefusalError) {
 	if sum := s.Gateway.WeightBlue + s.Gateway.WeightGreen; sum != 100 {
 		r.add("gatewayWeightBlue", "is %d and gatewayWeightGreen %d: together they must be 100, not %s",
 			s.Gateway.WeightBlue, s.Gateway.WeightGreen, strconv.Itoa(sum))
@@ -180,7 +180,7 @@ func checkSplit(s *Settings, r *Refusal) {
 func atMost[T interface {
 	~int64
 	String() string
-}](r *Refusal, requestKey string, request T, limitKey string, limit T) {
+}](r *RefusalError, requestKey string, request T, limitKey string, limit T) {
 	if request > limit {
 		r.add(requestKey, "is %s: must not exceed %s, which is %s", request, limitKey, limit)
 	}

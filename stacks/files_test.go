@@ -22,7 +22,7 @@ func TestGeneratedFiles(t *testing.T) {
 	} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			if *update {
-				if err := os.WriteFile(path, []byte(want), 0o644); err != nil { //nolint:gosec // a file of the repository
+				if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 					t.Fatal(err)
 				}
 				return

@@ -19,14 +19,14 @@ type Fault struct {
 	Reason string
 }
 
-// Refusal is every fault of an environment's settings.
-type Refusal struct {
+// RefusalError is every fault of an environment's settings.
+type RefusalError struct {
 	Environment Environment
 	Faults      []Fault
 }
 
 // Error lists every fault, one a line, with the key to change.
-func (r *Refusal) Error() string {
+func (r *RefusalError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "settings of %s refused, %d to change (pulumi config set --stack %s KEY VALUE):",
 		r.Environment, len(r.Faults), r.Environment)
@@ -38,14 +38,14 @@ func (r *Refusal) Error() string {
 
 // Load reads the settings of an environment from the values that its stack
 // sets, by key without the project's prefix, numbers and booleans as text.
-// Its error is a [*Refusal] with every fault that was found, unknown keys
+// Its error is a [*RefusalError] with every fault that was found, unknown keys
 // included, unless the environment itself is unknown.
 func Load(environment string, values map[string]string) (Settings, error) {
 	s := Settings{Environment: Environment(environment)}
 	if !s.Environment.Known() {
 		return Settings{}, fmt.Errorf("unknown environment %q: it is one of %v", environment, Environments())
 	}
-	refusal := &Refusal{Environment: s.Environment}
+	refusal := &RefusalError{Environment: s.Environment}
 
 	keys := make(map[string]bool)
 	for _, f := range fields(&s) {
@@ -74,7 +74,7 @@ func Load(environment string, values map[string]string) (Settings, error) {
 	return s, nil
 }
 
-func (r *Refusal) add(key, format string, args ...any) {
+func (r *RefusalError) add(key, format string, args ...any) {
 	r.Faults = append(r.Faults, Fault{Key: key, Reason: fmt.Sprintf(format, args...)})
 }
 
@@ -112,8 +112,7 @@ type field struct {
 func fields(s *Settings) []field {
 	var found []field
 	groups := reflect.ValueOf(s).Elem()
-	for i := range groups.NumField() {
-		group := groups.Field(i)
+	for _, group := range groups.Fields() {
 		if group.Kind() != reflect.Struct {
 			continue
 		}

@@ -93,11 +93,13 @@ func TestRefusals(t *testing.T) {
 		"memory under FoundationDB's floor": {"dev", cloud(map[string]string{"databaseMemoryRequest": "2Gi"}), map[string]string{
 			"databaseMemoryRequest": "from 4Gi",
 		}},
-		"requests above limits": {"dev", cloud(map[string]string{"serviceMemoryRequest": "2Gi", "serviceCpuRequest": "2", "databaseCpuRequest": "3"}),
+		"requests above limits": {
+			"dev", cloud(map[string]string{"serviceMemoryRequest": "2Gi", "serviceCpuRequest": "2", "databaseCpuRequest": "3"}),
 			map[string]string{
 				"serviceMemoryRequest": "serviceMemoryLimit", "serviceCpuRequest": "serviceCpuLimit", "databaseCpuRequest": "databaseCpuLimit",
 				"clusterMachineType": "busiest node",
-			}},
+			},
+		},
 		"image by tag": {"dev", cloud(map[string]string{"serviceImageBlue": "coditect/api:latest"}), map[string]string{
 			"serviceImageBlue": "by digest",
 		}},
@@ -108,8 +110,8 @@ func TestRefusals(t *testing.T) {
 		"traffic to an empty slot": {"local", with(local, "serviceImageGreen", image), map[string]string{
 			"gatewayWeightBlue": "has no image",
 		}},
-		"floor above ceiling": {"local", with(local, "serviceReplicas", "11"), map[string]string{"serviceReplicas": "serviceMaxReplicas"}},
-		"embedded engine in a cloud": {"dev", cloud(local), map[string]string{"databaseEngine": "use foundationdb"}},
+		"floor above ceiling":         {"local", with(local, "serviceReplicas", "11"), map[string]string{"serviceReplicas": "serviceMaxReplicas"}},
+		"embedded engine in a cloud":  {"dev", cloud(local), map[string]string{"databaseEngine": "use foundationdb"}},
 		"FoundationDB on one machine": {"local", nil, map[string]string{"databaseEngine": "use embedded"}},
 		"a pause too short for a load balancer": {"dev", cloud(map[string]string{"servicePreStop": "1s"}), map[string]string{
 			"servicePreStop": "5s or more",
@@ -124,7 +126,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := stacks.Load(test.environment, test.values)
-			var refusal *stacks.Refusal
+			var refusal *stacks.RefusalError
 			if !errors.As(err, &refusal) {
 				t.Fatalf("settings were not refused: %v", err)
 			}

@@ -39,11 +39,11 @@ func parseMemory(s string) (Memory, error) {
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseUint(digits, 10, 63)
-		if err != nil || n > uint64(math.MaxInt64/u.size) {
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 || n > math.MaxInt64/int64(u.size) {
 			break
 		}
-		return Memory(n) * u.size, nil //nolint:gosec // bounded just above
+		return Memory(n) * u.size, nil
 	}
 	return 0, errors.New(`must be a whole number of Mi, Gi or Ti, like "512Mi"`)
 }
@@ -68,9 +68,9 @@ func parseCPU(s string) (CPU, error) {
 	if milli {
 		unit = 1
 	}
-	n, err := strconv.ParseUint(digits, 10, 32)
-	if err != nil {
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil || n < 0 {
 		return 0, errors.New(`must be cores or thousandths of one, like "2" or "200m"`)
 	}
-	return CPU(n) * unit, nil //nolint:gosec // 32 bits
+	return CPU(n) * unit, nil
 }

@@ -14,16 +14,27 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/pod"
-	"coditect.ai/platform/stacks"
 )
 
 // Args of [New].
 type Args struct {
 	Namespace pulumi.StringInput
+	// Embedded asks for the embedded engine's volume alone; of what follows, it
+	// needs the storage.
+	Embedded bool
+	// Storage of each pod.
+	StorageClass, StorageSize string
 	// Identity makes the cluster's own ID; a rebuilt cluster needs another one.
 	Identity string
-	Settings stacks.Database
+	Version  string
+	Replicas int
+	// Redundancy is FoundationDB's replication mode, Coordinators the number of
+	// them that suits it: a mode that survives the loss of a machine with no fewer.
+	Redundancy   string
+	Coordinators int
+	Size         pod.Size
 	// Protect refuses to delete the database.
 	Protect bool
 }
@@ -31,18 +42,21 @@ type Args struct {
 func (a *Args) check() error {
 	var faults []error
 	if a.Namespace == nil {
-		faults = append(faults, errors.New("Namespace is not set"))
+		faults = append(faults, errors.New("no Namespace"))
 	}
-	if a.Identity == "" {
-		faults = append(faults, errors.New("Identity is empty"))
+	if a.StorageClass == "" || a.StorageSize == "" {
+		faults = append(faults, errors.New("no StorageClass or StorageSize"))
 	}
-	if a.Settings.Engine != stacks.FoundationDB {
+	if a.Embedded {
 		return errors.Join(faults...)
 	}
-	if need := a.Settings.Redundancy.Machines(); need == 0 || a.Settings.Replicas < need {
-		faults = append(faults, fmt.Errorf("%d replicas are too few for %q redundancy", a.Settings.Replicas, a.Settings.Redundancy))
+	if a.Identity == "" || a.Version == "" || a.Redundancy == "" {
+		faults = append(faults, errors.New("no Identity, Version or Redundancy"))
 	}
-	if err := size(a.Settings).Fits(); err != nil {
+	if a.Coordinators < 1 || a.Replicas < a.Coordinators {
+		faults = append(faults, fmt.Errorf("%d replicas are too few for %d coordinators", a.Replicas, a.Coordinators))
+	}
+	if err := a.Size.Fits(); err != nil {
 		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
@@ -65,16 +79,16 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource("coditect:database:Database", name, d, opts...); err != nil {
 		return nil, fmt.Errorf("database %s: %w", name, err)
 	}
-	provision := foundationDB
-	if args.Settings.Engine == stacks.Embedded {
-		provision = embedded
+	provision, engine := foundationDB, contract.EngineFoundationDB
+	if args.Embedded {
+		provision, engine = embedded, contract.EngineEmbedded
 	}
 	part, err := provision(ctx, args, d)
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", name, err)
 	}
 	d.Part = part
-	if err := ctx.RegisterResourceOutputs(d, pulumi.Map{"engine": pulumi.String(string(args.Settings.Engine))}); err != nil {
+	if err := ctx.RegisterResourceOutputs(d, pulumi.Map{"engine": pulumi.String(engine)}); err != nil {
 		return nil, fmt.Errorf("database %s: outputs: %w", name, err)
 	}
 	return d, nil

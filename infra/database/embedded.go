@@ -19,9 +19,9 @@ func embedded(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.Part,
 		Metadata: pod.Meta(embeddedVolume, args.Namespace, pod.Labels(embeddedVolume, component, nil), nil),
 		Spec: &corev1.PersistentVolumeClaimSpecArgs{
 			AccessModes:      pulumi.ToStringArray([]string{"ReadWriteMany"}),
-			StorageClassName: pulumi.String(args.Settings.StorageClass),
+			StorageClassName: pulumi.String(args.StorageClass),
 			Resources: &corev1.VolumeResourceRequirementsArgs{
-				Requests: pulumi.StringMap{"storage": pulumi.String(args.Settings.StorageSize.String())},
+				Requests: pulumi.StringMap{"storage": pulumi.String(args.StorageSize)},
 			},
 		},
 	}, pulumi.Parent(parent), pulumi.Protect(args.Protect))

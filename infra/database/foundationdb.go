@@ -16,7 +16,6 @@ import (
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/pod"
-	"coditect.ai/platform/stacks"
 )
 
 // Names and places of the FoundationDB cluster.
@@ -36,14 +35,6 @@ const (
 
 var selector = map[string]string{pod.LabelName: statefulSet}
 
-// size of a database pod.
-func size(s stacks.Database) pod.Size {
-	return pod.Size{
-		CPURequest: s.CPURequest, CPULimit: s.CPULimit,
-		MemoryRequest: s.MemoryRequest, MemoryLimit: s.MemoryLimit,
-	}
-}
-
 // cluster renders one FoundationDB cluster's objects.
 type cluster struct {
 	Args
@@ -59,9 +50,9 @@ type cluster struct {
 // foundationDB makes the cluster: Services and cluster file, pods, first
 // configuration, and who may reach and who may disturb them.
 func foundationDB(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.Part, error) {
-	c := &cluster{Args: args, image: "docker.io/foundationdb/foundationdb:" + args.Settings.Version, parent: parent}
+	c := &cluster{Args: args, image: "docker.io/foundationdb/foundationdb:" + args.Version, parent: parent}
 	addresses := pulumi.String("").ToStringOutput()
-	for i := range args.Settings.Redundancy.Machines() {
+	for i := range args.Coordinators {
 		name := pulumi.Sprintf("%s-%d.%s.%s.svc.cluster.local", statefulSet, i, headless, args.Namespace)
 		c.coordinators = append(c.coordinators, name)
 		separator := ","
@@ -70,7 +61,7 @@ func foundationDB(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.P
 		}
 		addresses = pulumi.Sprintf("%s%s%s:%d", addresses, separator, name, port)
 	}
-	c.connection = pulumi.Sprintf("%s:%s@%s", stacks.Project, clusterID(args), addresses)
+	c.connection = pulumi.Sprintf("%s:%s@%s", pod.Platform, clusterID(args), addresses)
 
 	if err := c.serve(ctx); err != nil {
 		return pod.Part{}, err
@@ -95,10 +86,9 @@ func foundationDB(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.P
 	return part, nil
 }
 
-// clusterID is the cluster's ID: the same for the life of a cluster, and another
-// one for the next generation.
+// clusterID is the cluster's ID: the same for the life of a cluster.
 func clusterID(a Args) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", a.Identity, a.Settings.Generation))
+	sum := sha256.Sum256([]byte(a.Identity))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -139,7 +129,7 @@ func (c *cluster) pods(ctx *pulumi.Context) (*appsv1.StatefulSet, error) {
 		Metadata: meta,
 		Spec: &appsv1.StatefulSetSpecArgs{
 			ServiceName: pulumi.String(headless),
-			Replicas:    pulumi.Int(c.Settings.Replicas),
+			Replicas:    pulumi.Int(c.Replicas),
 			Selector:    pod.Selector(selector),
 			// A cluster forms from a majority of coordinators: one after the other would never begin.
 			PodManagementPolicy: pulumi.String("Parallel"),
@@ -164,9 +154,9 @@ func (c *cluster) pods(ctx *pulumi.Context) (*appsv1.StatefulSet, error) {
 				Metadata: &metav1.ObjectMetaArgs{Name: pulumi.String("data")},
 				Spec: &corev1.PersistentVolumeClaimSpecArgs{
 					AccessModes:      pulumi.ToStringArray([]string{"ReadWriteOnce"}),
-					StorageClassName: pulumi.String(c.Settings.StorageClass),
+					StorageClassName: pulumi.String(c.StorageClass),
 					Resources: &corev1.VolumeResourceRequirementsArgs{
-						Requests: pulumi.StringMap{"storage": pulumi.String(c.Settings.StorageSize.String())},
+						Requests: pulumi.StringMap{"storage": pulumi.String(c.StorageSize)},
 					},
 				},
 			}},
@@ -181,7 +171,7 @@ func (c *cluster) pods(ctx *pulumi.Context) (*appsv1.StatefulSet, error) {
 // server is the fdbserver process. The image's own start script is not used: it
 // rewrites the cluster file at every start and keeps it off the volume.
 func (c *cluster) server() corev1.ContainerArgs {
-	limit := c.Settings.MemoryLimit
+	limit := c.Size.MemoryLimit
 	probe := func(period, failures int) *corev1.ProbeArgs {
 		return &corev1.ProbeArgs{
 			TcpSocket:        &corev1.TCPSocketActionArgs{Port: pulumi.Int(port)},
@@ -205,8 +195,8 @@ func (c *cluster) server() corev1.ContainerArgs {
 			pulumi.String("--locality-machineid=$(NODE_NAME)"),
 			pulumi.String("--trace-format=json"),
 			// The process must notice that it is too large before the kernel does.
-			pulumi.String(fmt.Sprintf("--memory=%dMiB", limit*9/10/stacks.MiB)),
-			pulumi.String(fmt.Sprintf("--cache-memory=%dMiB", limit/4/stacks.MiB)),
+			pulumi.String(fmt.Sprintf("--memory=%dMiB", limit*9/10/pod.MiB)),
+			pulumi.String(fmt.Sprintf("--cache-memory=%dMiB", limit/4/pod.MiB)),
 		},
 		Env: corev1.EnvVarArray{
 			pod.Field("POD_IP", "status.podIP"),
@@ -215,7 +205,7 @@ func (c *cluster) server() corev1.ContainerArgs {
 		Ports: corev1.ContainerPortArray{corev1.ContainerPortArgs{
 			Name: pulumi.String("fdb"), ContainerPort: pulumi.Int(port), Protocol: pulumi.String("TCP"),
 		}},
-		Resources:       size(c.Settings).Resources(),
+		Resources:       c.Size.Resources(),
 		SecurityContext: pod.ContainerSecurity(),
 		StartupProbe:    probe(5, 60),
 		ReadinessProbe:  probe(10, 3),
@@ -264,7 +254,7 @@ func (c *cluster) configure(ctx *pulumi.Context, needs ...pulumi.Resource) (*bat
 						Env: corev1.EnvVarArray{
 							pod.Value("SEED", path.Join(configPath, clusterFileName)),
 							pod.Value("CLUSTER_FILE", path.Join("/tmp", clusterFileName)),
-							pod.Value("REDUNDANCY", string(c.Settings.Redundancy)),
+							pod.Value("REDUNDANCY", c.Redundancy),
 						},
 						Resources:       pod.Small.Resources(),
 						SecurityContext: pod.ContainerSecurity(),

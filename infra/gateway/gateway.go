@@ -65,7 +65,7 @@ type Args struct {
 func (a *Args) check() error {
 	var faults []error
 	if a.Namespace == nil {
-		faults = append(faults, errors.New("Namespace is not set"))
+		faults = append(faults, errors.New("no Namespace"))
 	}
 	sum := 0
 	for _, b := range a.Backends {

@@ -29,6 +29,9 @@ type Part struct {
 	Needs []pulumi.Resource
 }
 
+// Platform is the name of what every object is a part of.
+const Platform = stacks.Project
+
 // Labels that mean something to a selector or a policy.
 const (
 	LabelName      = "app.kubernetes.io/name"
@@ -42,7 +45,7 @@ const (
 // Labels of an object: who it is and what it belongs to.
 func Labels(name, component string, more map[string]string) pulumi.StringMap {
 	labels := map[string]string{
-		LabelName: name, LabelComponent: component, LabelPartOf: stacks.Project, LabelManagedBy: "pulumi",
+		LabelName: name, LabelComponent: component, LabelPartOf: Platform, LabelManagedBy: "pulumi",
 	}
 	maps.Copy(labels, more)
 	return pulumi.ToStringMap(labels)
@@ -83,6 +86,12 @@ func ContainerSecurity() *corev1.SecurityContextArgs {
 	}
 }
 
+// MiB and Core are the units of a [Size].
+const (
+	MiB  = stacks.MiB
+	Core = stacks.Core
+)
+
 // Size is what a container is promised and what it may take.
 type Size struct {
 	CPURequest, CPULimit       stacks.CPU
@@ -90,7 +99,7 @@ type Size struct {
 }
 
 // Small is the size of helpers that copy a file or ask one question.
-var Small = Size{CPURequest: 10, CPULimit: 500, MemoryRequest: 32 * stacks.MiB, MemoryLimit: 128 * stacks.MiB}
+var Small = Size{CPURequest: 10, CPULimit: 500, MemoryRequest: 32 * MiB, MemoryLimit: 128 * MiB}
 
 // Resources renders a size.
 func (s Size) Resources() *corev1.ResourceRequirementsArgs {

@@ -198,7 +198,7 @@ func TestServiceKeepsTheContract(t *testing.T) {
 					t.Errorf("%s: %s: %s is %q, want %q", env, d.Name, name, variables[name], want)
 				}
 			}
-			if slot := d.Spec.Selector.MatchLabels["coditect.ai/slot"]; variables[contract.EnvSlot] != slot || d.Name != service.SlotName(stacks.Slot(slot)) {
+			if slot := d.Spec.Selector.MatchLabels["coditect.ai/slot"]; variables[contract.EnvSlot] != slot || d.Name != service.SlotName(slot) {
 				t.Errorf("%s: %s runs as slot %q and is selected as %q", env, d.Name, variables[contract.EnvSlot], slot)
 			}
 			if !slices.Equal(c.Args, []string{contract.ServeCommand}) {
@@ -276,8 +276,8 @@ func TestRoute(t *testing.T) {
 			for i, slot := range stacks.Slots() {
 				ref := rule.BackendRefs[i]
 				backend := services[string(ref.Name)]
-				if string(ref.Name) != service.SlotName(slot) || *ref.Weight != want[slot] || backend == nil {
-					t.Errorf("%s: backend %d is %s with weight %d, want %s with %d", env, i, ref.Name, *ref.Weight, service.SlotName(slot), want[slot])
+				if string(ref.Name) != service.SlotName(string(slot)) || *ref.Weight != want[slot] || backend == nil {
+					t.Errorf("%s: backend %d is %s with weight %d, want %s with %d", env, i, ref.Name, *ref.Weight, service.SlotName(string(slot)), want[slot])
 					continue
 				}
 				port := backend.Spec.Ports[0]

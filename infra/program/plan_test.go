@@ -20,7 +20,9 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"sigs.k8s.io/yaml"
 
+	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/program"
+	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
 )
 
@@ -84,6 +86,7 @@ type made struct {
 	Custom, Protect    bool
 	Inputs             map[string]any
 	Secret             bool
+	DependsOn          []string
 }
 
 // recorder stands for the engine: it keeps what is registered and answers each
@@ -100,6 +103,9 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	}
 	if rpc := args.RegisterRPC; rpc != nil {
 		m.Protect = rpc.GetProtect()
+		for _, needed := range rpc.GetDependencies() {
+			m.DependsOn = append(m.DependsOn, string(urn.URN(needed).Type())+" "+urn.URN(needed).Name())
+		}
 		if parent := urn.URN(rpc.GetParent()); parent != "" && parent.Type() != "pulumi:pulumi:Stack" {
 			m.Parent = parent.Name()
 		}
@@ -196,6 +202,25 @@ func TestStackFilesHoldOnlyWhatDiffers(t *testing.T) {
 		for key, value := range committed(t, env) {
 			if fallback, known := defaults[key]; !known || fallback == value {
 				t.Errorf("Pulumi.%s.yaml sets %s to %q; its default is %q", env, key, value, fallback)
+			}
+		}
+	}
+}
+
+// A slot is given requests only after its pods are ready.
+func TestRouteWaitsForPods(t *testing.T) {
+	for env, want := range map[stacks.Environment][]stacks.Slot{
+		stacks.Local: {stacks.Blue}, stacks.Dev: stacks.Slots(), stacks.Staging: nil, stacks.Prod: stacks.Slots(),
+	} {
+		resources := plan(t, env)
+		i := slices.IndexFunc(resources, func(m made) bool { return m.Name == gateway.Route+"-httproute" })
+		if i < 0 {
+			t.Fatalf("%s has no route", env)
+		}
+		for _, slot := range stacks.Slots() {
+			pods := "kubernetes:apps/v1:Deployment " + service.SlotName(string(slot))
+			if waits := slices.Contains(resources[i].DependsOn, pods); waits != slices.Contains(want, slot) {
+				t.Errorf("%s: the route waits for %s: %t; it depends on %v", env, pods, waits, resources[i].DependsOn)
 			}
 		}
 	}

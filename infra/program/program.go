@@ -104,10 +104,7 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 	if err != nil {
 		return err
 	}
-	records, err := database.New(ctx, "database", database.Args{
-		Namespace: namespace, Settings: s.Database, Protect: s.Cloud.DeletionProtection,
-		Identity: strings.Join([]string{s.Cloud.ProjectID, string(s.Environment), s.Cloud.Namespace}, "/"),
-	}, providers)
+	records, err := database.New(ctx, "database", databaseArgs(s, namespace), providers)
 	if err != nil {
 		return err
 	}
@@ -124,7 +121,7 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 	for _, slot := range stacks.Slots() {
 		split[string(slot)] = pulumi.Int(s.Weight(slot))
 		releases[string(slot)] = pulumi.String(s.Image(slot))
-		backends[string(slot)] = api.Backends[slot].Service
+		backends[string(slot)] = api.Backends[string(slot)].Service
 	}
 	ctx.Export(OutputAddress, entry.URL)
 	ctx.Export(OutputSplit, split)
@@ -179,15 +176,33 @@ func makeNamespace(ctx *pulumi.Context, s stacks.Settings, cluster *kubernetes.P
 	return namespace.Metadata.Name().Elem(), nil
 }
 
+func databaseArgs(s stacks.Settings, namespace pulumi.StringInput) database.Args {
+	d := s.Database
+	return database.Args{
+		Namespace:    namespace,
+		Embedded:     d.Engine == stacks.Embedded,
+		StorageClass: d.StorageClass, StorageSize: d.StorageSize.String(),
+		// A new generation is another cluster.
+		Identity: fmt.Sprintf("%s/%s/%s/%d", s.Cloud.ProjectID, s.Environment, s.Cloud.Namespace, d.Generation),
+		Version:  d.Version, Replicas: d.Replicas,
+		Redundancy: string(d.Redundancy), Coordinators: d.Redundancy.Machines(),
+		Size: pod.Size{
+			CPURequest: d.CPURequest, CPULimit: d.CPULimit,
+			MemoryRequest: d.MemoryRequest, MemoryLimit: d.MemoryLimit,
+		},
+		Protect: s.Cloud.DeletionProtection,
+	}
+}
+
 func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.Part) service.Args {
-	images := map[stacks.Slot]string{}
+	var slots []service.Slot
 	for _, slot := range stacks.Slots() {
-		images[slot] = s.Image(slot)
+		slots = append(slots, service.Slot{Name: string(slot), Image: s.Image(slot)})
 	}
 	local := !s.Environment.Cloud()
 	return service.Args{
 		Namespace: namespace,
-		Images:    images,
+		Slots:     slots,
 		Replicas:  s.Service.Replicas, MaxReplicas: s.Service.MaxReplicas, CPUTarget: s.Service.CPUTarget,
 		Size: pod.Size{
 			CPURequest: s.Service.CPURequest, CPULimit: s.Service.CPULimit,
@@ -203,7 +218,7 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 func gatewayArgs(s stacks.Settings, namespace pulumi.StringInput, api *service.Service) gateway.Args {
 	args := gateway.Args{Namespace: namespace, LocalPort: s.Gateway.LocalPort}
 	for _, slot := range stacks.Slots() {
-		backend := api.Backends[slot]
+		backend := api.Backends[string(slot)]
 		args.Backends = append(args.Backends, gateway.Backend{
 			Slot: string(slot), Service: backend.Service, Port: service.Port, Weight: s.Weight(slot), Pods: backend.Pods,
 		})

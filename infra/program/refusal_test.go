@@ -76,11 +76,9 @@ func TestComponentsRefuse(t *testing.T) {
 			return err
 		}, []string{"ProjectID", "ProjectNumber", "Namespace", "Reader"}},
 		"database": {func(ctx *pulumi.Context) error {
-			_, err := database.New(ctx, "d", database.Args{Settings: stacks.Database{
-				Engine: stacks.FoundationDB, Redundancy: stacks.Triple, Replicas: 3,
-			}})
+			_, err := database.New(ctx, "d", database.Args{Redundancy: "triple", Replicas: 3, Coordinators: 5})
 			return err
-		}, []string{"Namespace", "Identity", "too few", "requests"}},
+		}, []string{"Namespace", "StorageClass", "Identity", "too few", "requests"}},
 		"service": {func(ctx *pulumi.Context) error {
 			_, err := service.New(ctx, "s", service.Args{Namespace: namespace, Replicas: 1, MaxReplicas: 1, Size: size})
 			return err

@@ -58,7 +58,7 @@ func (a *Args) check() error {
 		}
 	}
 	if a.Namespace == nil {
-		faults = append(faults, errors.New("Namespace is not set"))
+		faults = append(faults, errors.New("no Namespace"))
 	}
 	return errors.Join(faults...)
 }

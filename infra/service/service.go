@@ -18,7 +18,6 @@ import (
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/pod"
-	"coditect.ai/platform/stacks"
 )
 
 const (
@@ -33,8 +32,8 @@ const (
 // Args of [New].
 type Args struct {
 	Namespace pulumi.StringInput
-	// Images by slot; a slot without one has no pods.
-	Images map[stacks.Slot]string
+	// Slots in the order in which they are made.
+	Slots []Slot
 	// Replicas is the number of pods of a slot, or the floor of its autoscaler
 	// where MaxReplicas is greater.
 	Replicas, MaxReplicas int
@@ -51,10 +50,17 @@ type Args struct {
 	OwnAddress bool
 }
 
+// Slot is one of the fixed places of a release.
+type Slot struct {
+	Name string
+	// Image is the release by digest; a slot without one has no pods.
+	Image string
+}
+
 func (a *Args) check() error {
 	var faults []error
 	if a.Namespace == nil {
-		faults = append(faults, errors.New("Namespace is not set"))
+		faults = append(faults, errors.New("no Namespace"))
 	}
 	if a.Replicas < 2 || a.MaxReplicas < a.Replicas {
 		faults = append(faults, fmt.Errorf("replicas %d to %d: a slot has at least two pods, because routes do not fail over between slots", a.Replicas, a.MaxReplicas))
@@ -72,8 +78,8 @@ func (a *Args) check() error {
 type Service struct {
 	pulumi.ResourceState
 
-	// Backends are what routes lead to.
-	Backends map[stacks.Slot]Backend
+	// Backends are what routes lead to, by slot.
+	Backends map[string]Backend
 }
 
 // Backend is a slot as routes see it.
@@ -89,7 +95,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := args.check(); err != nil {
 		return nil, fmt.Errorf("service %s: %w", name, err)
 	}
-	s := &Service{Backends: map[stacks.Slot]Backend{}}
+	s := &Service{Backends: map[string]Backend{}}
 	if err := ctx.RegisterComponentResource("coditect:service:Service", name, s, opts...); err != nil {
 		return nil, fmt.Errorf("service %s: %w", name, err)
 	}
@@ -104,14 +110,14 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("service %s: network policy: %w", name, err)
 	}
 	outputs := pulumi.Map{}
-	for _, id := range stacks.Slots() {
-		one := slot{Args: &args, id: id, name: SlotName(id), parent: s, needs: []pulumi.Resource{account}}
+	for _, place := range args.Slots {
+		one := slot{Args: &args, Slot: place, name: SlotName(place.Name), parent: s, account: account}
 		backend, err := one.provision(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("service %s: slot %s: %w", name, id, err)
+			return nil, fmt.Errorf("service %s: slot %s: %w", name, place.Name, err)
 		}
-		s.Backends[id] = backend
-		outputs[string(id)] = backend.Service
+		s.Backends[place.Name] = backend
+		outputs[place.Name] = backend.Service
 	}
 	if err := ctx.RegisterResourceOutputs(s, outputs); err != nil {
 		return nil, fmt.Errorf("service %s: outputs: %w", name, err)
@@ -120,11 +126,11 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 }
 
 // SlotName is the name of a slot's objects.
-func SlotName(slot stacks.Slot) string { return App + "-" + string(slot) }
+func SlotName(slot string) string { return App + "-" + slot }
 
 // slotLabels select a slot's pods. They never change: a selector cannot.
-func slotLabels(slot stacks.Slot) map[string]string {
-	return map[string]string{pod.LabelName: App, pod.LabelSlot: string(slot)}
+func slotLabels(slot string) map[string]string {
+	return map[string]string{pod.LabelName: App, pod.LabelSlot: slot}
 }
 
 // admit lets callers reach the API, the metrics collector reach metrics, and pods
@@ -157,12 +163,12 @@ func admit(ctx *pulumi.Context, args Args, parent pulumi.Resource) error {
 
 // labels of a slot's objects.
 func (s *slot) labels() pulumi.StringMap {
-	return pod.Labels(App, component, map[string]string{pod.LabelSlot: string(s.id)})
+	return pod.Labels(App, component, map[string]string{pod.LabelSlot: s.Name})
 }
 
 // podLabels are those of the slot and those that parts ask for.
 func (s *slot) podLabels() pulumi.StringMap {
-	more := map[string]string{pod.LabelSlot: string(s.id)}
+	more := map[string]string{pod.LabelSlot: s.Name}
 	for _, part := range s.Parts {
 		maps.Copy(more, part.Labels)
 	}

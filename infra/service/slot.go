@@ -2,7 +2,6 @@ package service
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/pod"
-	"coditect.ai/platform/stacks"
 )
 
 // leaveMargin is what the kubelet adds to a pod's own time to leave before it kills.
@@ -24,11 +22,11 @@ const leaveMargin = 5 * time.Second
 // slot is one of the two fixed places of a release.
 type slot struct {
 	*Args
+	Slot
 
-	id     stacks.Slot
-	name   string
-	parent pulumi.Resource
-	needs  []pulumi.Resource
+	name    string // of its objects
+	parent  pulumi.Resource
+	account pulumi.Resource
 }
 
 // provision makes the slot's Service and, where the slot has a release, its
@@ -39,7 +37,7 @@ func (s *slot) provision(ctx *pulumi.Context) (Backend, error) {
 		Metadata: pod.Meta(s.name, s.Namespace, s.labels(), map[string]string{"pulumi.com/skipAwait": "true"}),
 		Spec: &corev1.ServiceSpecArgs{
 			Type:     pulumi.String("ClusterIP"),
-			Selector: pulumi.ToStringMap(slotLabels(s.id)),
+			Selector: pulumi.ToStringMap(slotLabels(s.Name)),
 			Ports: corev1.ServicePortArray{corev1.ServicePortArgs{
 				Name: pulumi.String("http"), Port: pulumi.Int(Port), TargetPort: pulumi.Int(contract.Port), Protocol: pulumi.String("TCP"),
 			}},
@@ -49,7 +47,7 @@ func (s *slot) provision(ctx *pulumi.Context) (Backend, error) {
 		return Backend{}, fmt.Errorf("service: %w", err)
 	}
 	backend := Backend{Service: service.Metadata.Name().Elem()}
-	if s.Images[s.id] == "" {
+	if s.Image == "" {
 		return backend, nil
 	}
 	deployment, err := s.deploy(ctx)
@@ -61,12 +59,12 @@ func (s *slot) provision(ctx *pulumi.Context) (Backend, error) {
 }
 
 func (s *slot) deploy(ctx *pulumi.Context) (*appsv1.Deployment, error) {
-	needs := slices.Clone(s.needs)
+	needs := []pulumi.Resource{s.account}
 	for _, part := range s.Parts {
 		needs = append(needs, part.Needs...)
 	}
 	spec := &appsv1.DeploymentSpecArgs{
-		Selector: pod.Selector(slotLabels(s.id)),
+		Selector: pod.Selector(slotLabels(s.Name)),
 		// No pod goes before its successor has been ready for a while.
 		Strategy: &appsv1.DeploymentStrategyArgs{
 			Type: pulumi.String("RollingUpdate"),
@@ -100,7 +98,7 @@ func (s *slot) deploy(ctx *pulumi.Context) (*appsv1.Deployment, error) {
 		Metadata: pod.Meta(s.name, s.Namespace, s.labels(), nil),
 		Spec: &policyv1.PodDisruptionBudgetSpecArgs{
 			MaxUnavailable:             pulumi.Int(1),
-			Selector:                   pod.Selector(slotLabels(s.id)),
+			Selector:                   pod.Selector(slotLabels(s.Name)),
 			UnhealthyPodEvictionPolicy: pulumi.String("AlwaysAllow"),
 		},
 	}, pulumi.Parent(s.parent)); err != nil {
@@ -122,7 +120,7 @@ func (s *slot) template() *corev1.PodTemplateSpecArgs {
 			MaxSkew:           pulumi.Int(1),
 			TopologyKey:       pulumi.String(key),
 			WhenUnsatisfiable: pulumi.String("ScheduleAnyway"),
-			LabelSelector:     pod.Selector(slotLabels(s.id)),
+			LabelSelector:     pod.Selector(slotLabels(s.Name)),
 			MatchLabelKeys:    pulumi.ToStringArray([]string{"pod-template-hash"}),
 		}
 	}
@@ -173,7 +171,7 @@ func (s *slot) container() corev1.ContainerArgs {
 	}
 	return corev1.ContainerArgs{
 		Name:            pulumi.String("api"),
-		Image:           pulumi.String(s.Images[s.id]),
+		Image:           pulumi.String(s.Image),
 		Args:            pulumi.ToStringArray([]string{contract.ServeCommand}),
 		Env:             env,
 		Ports:           corev1.ContainerPortArray{port("http", contract.Port), port("internal", contract.InternalPort)},
@@ -201,12 +199,12 @@ func (s *slot) environment() corev1.EnvVarArray {
 	return append(env,
 		pod.Value(contract.EnvListen, fmt.Sprintf("%s:%d", host, contract.Port)),
 		pod.Value(contract.EnvInternalListen, fmt.Sprintf("%s:%d", host, contract.InternalPort)),
-		pod.Value(contract.EnvSlot, string(s.id)),
+		pod.Value(contract.EnvSlot, s.Name),
 		pod.Value(contract.EnvDrainPause, contract.DrainPause.String()),
 		pod.Value(contract.EnvShutdownGrace, contract.ShutdownGrace.String()),
 		pod.Value(contract.EnvPasswordHashSlots, strconv.Itoa(passwordHashSlots(s.Size))),
 		// The collector keeps the heap below the limit before the kernel looks at it.
-		pod.Value("GOMEMLIMIT", fmt.Sprintf("%dMiB", s.Size.MemoryLimit*8/10/stacks.MiB)),
+		pod.Value("GOMEMLIMIT", fmt.Sprintf("%dMiB", s.Size.MemoryLimit*8/10/pod.MiB)),
 	)
 }
 
@@ -214,7 +212,7 @@ func (s *slot) environment() corev1.EnvVarArray {
 // may take a quarter of its memory, and more than two a core only wait for each other.
 func passwordHashSlots(size pod.Size) int {
 	byMemory := int64(size.MemoryLimit) / 4 / contract.PasswordHashMemory
-	byCPU := 2 * ((int64(size.CPULimit) + int64(stacks.Core) - 1) / int64(stacks.Core))
+	byCPU := 2 * ((int64(size.CPULimit) + int64(pod.Core) - 1) / int64(pod.Core))
 	return int(max(1, min(byMemory, byCPU)))
 }
 
