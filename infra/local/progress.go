@@ -22,23 +22,37 @@ type progress struct {
 	begun   map[string]time.Time
 	changes int
 	faults  []string
-	done    chan struct{}
+	ended   chan struct{} // the engine's command has ended
+	done    chan struct{} // its last event has been told
 }
 
-// follow reads the engine's events until the channel is closed.
+// follow tells the engine's events until wait is called.
 func (e *Environment) follow(ch <-chan events.EngineEvent) *progress {
-	p := &progress{say: e.say, now: time.Now, begun: map[string]time.Time{}, done: make(chan struct{})}
+	p := &progress{say: e.say, now: time.Now, begun: map[string]time.Time{}, ended: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		for event := range ch {
-			p.event(event)
+		for {
+			select {
+			case event, open := <-ch:
+				if !open {
+					return
+				}
+				p.event(event)
+			case <-p.ended:
+				return
+			}
 		}
 	}()
 	return p
 }
 
-// wait returns when every event has been told; the engine has closed the channel.
-func (p *progress) wait() { <-p.done }
+// wait returns when every event has been told. It is called when the engine's
+// command has ended: an engine that was interrupted before it could connect
+// leaves the channel open for ever.
+func (p *progress) wait() {
+	close(p.ended)
+	<-p.done
+}
 
 // verbs are the operations worth a line, in the words of the person who waits.
 var verbs = map[apitype.OpType]string{
