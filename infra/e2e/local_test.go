@@ -336,10 +336,24 @@ func (c *checkout) interrupt(t *testing.T, after time.Duration, sig syscall.Sign
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(after, func() { _ = syscall.Kill(-cmd.Process.Pid, sig) })
-	defer timer.Stop()
-	err := cmd.Wait()
-	t.Logf("cut off by %v after %v: %v", sig, after, err)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-time.After(after):
+	case err := <-ended:
+		t.Fatalf("it ended before %v: %v", after, err)
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, sig); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	select {
+	case err := <-ended:
+		t.Logf("cut off by %v after %v: %v, %.1f s later", sig, after, err, time.Since(begun).Seconds())
+	case <-time.After(time.Minute):
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		t.Fatalf("%v after %v did not end it within a minute", sig, after)
+	}
 }
 
 const loaders = 4
