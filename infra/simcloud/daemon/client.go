@@ -108,8 +108,8 @@ func (c *Client) Shutdown(ctx context.Context) error {
 		return err
 	}
 	for {
-		// The lock is free only when the process is gone.
-		lock, err := acquire(filepath.Join(c.directory, lockName))
+		// The lock is free only when the pods are gone.
+		lock, err := acquire(ctx, c.directory, 0)
 		if err == nil {
 			return lock.Close()
 		}
@@ -117,7 +117,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 			return nil // the directory is gone, and the daemon with it
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(poll):
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the daemon (pid %d) to end: %w", c.record.PID, ctx.Err())
 		}

@@ -275,6 +275,26 @@ func TestOneDaemonForADirectory(t *testing.T) {
 	}
 }
 
+func TestStartWaitsForOneThatEnds(t *testing.T) {
+	directory := t.TempDir()
+	first := start(t, directory, "one")
+	open(t, first)
+	ended := make(chan error, 1)
+	go func() { ended <- first.Shutdown(t.Context()) }()
+	for {
+		if _, err := first.Status(t.Context()); err != nil {
+			break
+		}
+	}
+	second := start(t, directory, "one")
+	if second.PID() == first.PID() {
+		t.Error("the daemon that ends is taken for one that runs")
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDaemonEndsWithItsDirectory(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "environment")
 	client := start(t, directory, "one")

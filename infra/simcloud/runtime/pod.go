@@ -193,7 +193,8 @@ func (p *pod) problems() (reasons []string, hopeless bool) {
 			}
 		}
 		reasons = append(reasons, reason)
-		hopeless = hopeless || s.Reason == reasonImage || !s.everReady && s.Restarts >= hopelessRestarts
+		hopeless = hopeless || s.Reason == reasonImage ||
+			s.Reason == reasonCrash && !s.everReady && s.Restarts >= hopelessRestarts
 	}
 	return reasons, hopeless
 }
