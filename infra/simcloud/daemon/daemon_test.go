@@ -35,17 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	directory, err := os.MkdirTemp("", "simcloud-*")
-	if err == nil {
-		serverPath, err = simtest.Image(directory)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(directory)
-	os.Exit(code)
+	os.Exit(simtest.Main(m, &serverPath))
 }
 
 // start brings up the directory's daemon, of the given build.
