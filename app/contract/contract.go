@@ -59,7 +59,7 @@ const (
 	EnvClusterFile = "FDB_CLUSTER_FILE"
 	// EnvJWTSecretFile names a file with one base64 key a line, each at least 32 bytes:
 	// the first signs access tokens, every one verifies them.
-	EnvJWTSecretFile = "CODITECT_JWT_SECRET_FILE" //nolint:gosec // the name of a variable, not a secret
+	EnvJWTSecretFile = "CODITECT_JWT_SECRET_FILE"
 	// EnvPasswordHashSlots is the number of passwords hashed at the same time, each taking PasswordHashMemory.
 	EnvPasswordHashSlots = "CODITECT_PASSWORD_HASH_SLOTS"
 	// EnvDrainPause is how long the process goes on serving, not ready, after SIGTERM (a Go duration).
