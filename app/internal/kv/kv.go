@@ -56,9 +56,10 @@ func PrefixRange(prefix []byte) Range {
 	panic("kv: prefix without an end")
 }
 
-// KeyRange holds exactly one key.
+// KeyRange holds exactly one key. It keeps nothing of the slice.
 func KeyRange(key []byte) Range {
-	return Range{Begin: key, End: append(append([]byte(nil), key...), 0)}
+	end := append(append(make([]byte, 0, len(key)+1), key...), 0)
+	return Range{Begin: end[:len(key):len(key)], End: end}
 }
 
 // Pair is a key and its value.
