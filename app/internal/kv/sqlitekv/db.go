@@ -119,6 +119,7 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 		stopped: make(chan struct{}),
 		maxAge:  opt.MaxAge,
 		stats:   &db.stats,
+		written: walStepBytes, // the log that killed processes left behind may be long
 	}
 	go db.writer.run()
 	go db.janitor()
