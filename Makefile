@@ -75,7 +75,7 @@ test-short: ## run the tests that need neither Pulumi nor minutes
 	@SHORT=1 infra/tools/test.sh
 
 lint: tools ## hold the code to .golangci.yml, the layer rules included
-	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && golangci-lint run --config $(ROOT)/.golangci.yml ./...) || exit 1; done
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && golangci-lint run --allow-parallel-runners --config $(ROOT)/.golangci.yml ./...) || exit 1; done
 
 fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	@infra/tools/fuzz.sh $(or $(FUZZTIME),60s)
