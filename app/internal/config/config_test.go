@@ -71,6 +71,7 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{contract.EnvPasswordHashSlots, "64", true},
 		{contract.EnvPasswordHashSlots, "0", false},
 		{contract.EnvPasswordHashSlots, "2.0", false},
+		{envHashMemory, "262145", false}, // auth takes no more
 		{contract.EnvDrainPause, "0s", true},
 		{contract.EnvDrainPause, "-1s", false},
 		{contract.EnvDrainPause, "5", false},
@@ -83,6 +84,8 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{envCORSOrigins, "https://coditect.ai, http://localhost:3000", true},
 		{envCORSOrigins, "*", true},
 		{envCORSOrigins, "https://coditect.ai/", false},
+		{envCORSOrigins, "https://Coditect.ai", false}, // browsers never send it
+		{envCORSOrigins, "https://", false},
 		{envCORSOrigins, "coditect.ai", false},
 		{envCORSOrigins, "https://a.example,", false},
 		{envTrustedProxies, "2", true},
@@ -110,19 +113,21 @@ func TestFaultsAreToldTogether(t *testing.T) {
 func TestAutoHashSlots(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		cores  int
-		memory int64
-		want   int
+		cores        int
+		memory, hash int64
+		want         int
 	}{
-		{2, math.MaxInt64, 2},
-		{8, 1 << 30, 8},
-		{64, 1 << 30, 25},
-		{128, math.MaxInt64, 64},
-		{4, 128 << 20, 1},
-		{4, 1 << 20, 1},
+		{2, math.MaxInt64, contract.PasswordHashMemory, 2},
+		{8, 1 << 30, contract.PasswordHashMemory, 8},
+		{64, 1 << 30, contract.PasswordHashMemory, 25},
+		{128, math.MaxInt64, contract.PasswordHashMemory, 64},
+		{4, 128 << 20, contract.PasswordHashMemory, 1},
+		{4, 1 << 20, contract.PasswordHashMemory, 1},
+		{8, 1 << 30, 128 << 20, 3},
+		{8, 1 << 30, 1 << 30, 1},
 	} {
-		if got := autoHashSlots(tt.cores, tt.memory); got != tt.want {
-			t.Errorf("%d cores, %d bytes: %d, want %d", tt.cores, tt.memory, got, tt.want)
+		if got := autoHashSlots(tt.cores, tt.memory, tt.hash); got != tt.want {
+			t.Errorf("%d cores, %d bytes of %d: %d, want %d", tt.cores, tt.memory, tt.hash, got, tt.want)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,8 +111,8 @@ func Settings() []Setting {
 			hashSlots,
 		},
 		{
-			envHashMemory, "number", "19456", "Memory of one Argon2id hash in KiB: 8192 to 1048576. Raising it rehashes at the next login.",
-			number(func(c *Config) *int { return &c.PasswordHashMemoryKiB }, 8192, 1<<20),
+			envHashMemory, "number", "19456", "Memory of one Argon2id hash in KiB: 8192 to 262144. Raising it rehashes at the next login.",
+			number(func(c *Config) *int { return &c.PasswordHashMemoryKiB }, 8192, 256<<10),
 		},
 		{
 			envHashPasses, "number", "2", "Passes of one Argon2id hash: 1 to 16. Raising it rehashes at the next login.",
@@ -218,7 +217,7 @@ func duration(at func(*Config) *time.Duration, least, most time.Duration) func(*
 
 func hashSlots(c *Config, v string) error {
 	if v == "auto" {
-		c.PasswordHashSlots = autoHashSlots(runtime.GOMAXPROCS(0), memoryLimit())
+		c.PasswordHashSlots = 0 // until Load knows what one hash takes
 		return nil
 	}
 	return number(func(c *Config) *int { return &c.PasswordHashSlots }, 1, 64)(c, v)
@@ -239,7 +238,7 @@ func corsOrigins(c *Config, v string) error {
 	for o := range strings.SplitSeq(v, ",") {
 		o = strings.TrimSpace(o)
 		u, err := url.Parse(o)
-		if o != "*" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != o) {
+		if o != "*" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+strings.ToLower(u.Host) != o) {
 			return fmt.Errorf(`%q is not an origin such as https://coditect.ai: scheme and host in lower case, no path`, o)
 		}
 		origins = append(origins, o)
