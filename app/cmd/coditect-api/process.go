@@ -131,8 +131,10 @@ func listen(ctx context.Context, address, setting string, h http.Handler, log *s
 			ReadTimeout:       readTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    httpapi.MaxHeaderBytes,
-			BaseContext:       func(net.Listener) context.Context { return ctx },
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly clients that hang up
+			// OPTIONS * is a request like any other: net/http's own answer has none of our headers.
+			DisableGeneralOptionsHandler: true,
+			BaseContext:                  func(net.Listener) context.Context { return ctx },
+			ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly clients that hang up
 		},
 	}, nil
 }

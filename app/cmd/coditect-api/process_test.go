@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/auth"
+	"coditect.ai/platform/app/internal/config"
 )
 
 // invoke runs a command line inside the test.
@@ -248,6 +250,50 @@ func TestSlowHeadIsHungUpOn(t *testing.T) {
 	}
 	if os.IsTimeout(err) {
 		t.Fatal("still connected")
+	}
+}
+
+// Every answer is the service's own, also to what asks about no path.
+func TestOptionsOfNoPath(t *testing.T) {
+	t.Parallel()
+	c := serveChild(t, settings(t.TempDir()))
+	w, err := dial(t.Context(), c.url)
+	must(t, err)
+	_, err = fmt.Fprint(w.conn, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+	must(t, err)
+	must(t, w.conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+	resp, err := http.ReadResponse(bufio.NewReader(w.conn), nil)
+	must(t, err)
+	must(t, resp.Body.Close())
+	if resp.StatusCode != http.StatusNotFound || resp.Header.Get(contract.HeaderRequestID) == "" || resp.Header.Get(contract.HeaderVersion) == "" {
+		t.Fatalf("%s %v", resp.Status, resp.Header)
+	}
+}
+
+// Whatever the settings allow, auth takes: a process that cannot start its
+// rules would never get ready.
+func TestAuthTakesWhatTheSettingsAllow(t *testing.T) {
+	t.Parallel()
+	keys, err := auth.ParseKeyring([]byte(auth.GenerateKey()))
+	must(t, err)
+	for _, environ := range [][]string{
+		nil,
+		{
+			"CODITECT_ACCESS_TOKEN_TTL=1s", "CODITECT_REFRESH_TOKEN_TTL=1m", "CODITECT_LOGIN_TTL=1m", "CODITECT_REFRESH_GRACE=1s",
+			"CODITECT_PASSWORD_HASH_SLOTS=1", "CODITECT_PASSWORD_HASH_MEMORY_KIB=8192", "CODITECT_PASSWORD_HASH_PASSES=1",
+			"CODITECT_PASSWORD_HASH_QUEUE=1", "CODITECT_PASSWORD_HASH_WAIT=10ms",
+		},
+		{
+			"CODITECT_ACCESS_TOKEN_TTL=24h", "CODITECT_REFRESH_TOKEN_TTL=8760h", "CODITECT_LOGIN_TTL=87600h", "CODITECT_REFRESH_GRACE=5m",
+			"CODITECT_PASSWORD_HASH_SLOTS=64", "CODITECT_PASSWORD_HASH_MEMORY_KIB=262144", "CODITECT_PASSWORD_HASH_PASSES=16",
+			"CODITECT_PASSWORD_HASH_QUEUE=65536", "CODITECT_PASSWORD_HASH_WAIT=30s",
+		},
+	} {
+		cfg, _, err := config.Load(environ)
+		must(t, err)
+		if _, err := auth.New(authConfig(cfg), nil, keys, time.Now); err != nil {
+			t.Errorf("%q: %v", environ, err)
+		}
 	}
 }
 
