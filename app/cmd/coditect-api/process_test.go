@@ -146,6 +146,20 @@ func TestServesWithoutItsStoreAndRecovers(t *testing.T) {
 	}
 }
 
+// A neighbour that hangs with the store's lock in its hands is waited for, not in silence.
+func TestTellsThatItWaitsForTheStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "store"), 0o700))
+	lock, err := os.Create(filepath.Join(dir, "store", "store.lock"))
+	must(t, err)
+	must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	c := serveChild(t, settings(dir))
+	eventually(t, func() bool { return strings.Contains(c.log(), "still opening the store") })
+	must(t, lock.Close())
+	c.waitReady()
+}
+
 // SIGTERM under load: not ready at once, every request that was sent before a
 // load balancer turned away is answered, those that outlast the pause too, and
 // the process leaves with 0 within its time.
