@@ -36,7 +36,7 @@ func (s *Service) Login(ctx context.Context, c Credentials) (SignedIn, error) {
 	tenantID := uuid.Nil
 	if c.TenantID != "" {
 		var err error
-		if tenantID, err = uuid.Parse(c.TenantID); err != nil {
+		if tenantID, err = uuid.Parse(c.TenantID); err != nil || tenantID == uuid.Nil { // which would stand for none
 			return SignedIn{}, fault.Invalid(fault.Field{Field: "tenant_id", Problem: "must be a UUID"})
 		}
 	}
