@@ -112,14 +112,15 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 		janitorDone: make(chan struct{}),
 	}
 	db.writer = &writer{
-		conn:    c,
-		lock:    lock,
-		queue:   make(chan *request, queueLength),
-		stop:    make(chan struct{}),
-		stopped: make(chan struct{}),
-		maxAge:  opt.MaxAge,
-		stats:   &db.stats,
-		written: walStepBytes, // the log that killed processes left behind may be long
+		conn:     c,
+		lock:     lock,
+		queue:    make(chan *request, queueLength),
+		stop:     make(chan struct{}),
+		stopped:  make(chan struct{}),
+		maxAge:   opt.MaxAge,
+		stats:    &db.stats,
+		written:  walStepBytes, // the log that killed processes left behind may be long
+		logLimit: walLimitPages,
 	}
 	go db.writer.run()
 	go db.janitor()

@@ -54,9 +54,10 @@ type writer struct {
 	maxAge  time.Duration
 	stats   *counters
 
-	log     commitLog
-	groups  int // since the last trim
-	written int // bytes since the last checkpoint, estimated
+	log      commitLog
+	groups   int   // since the last trim
+	written  int   // bytes since the last checkpoint, estimated
+	logLimit int64 // pages of the write-ahead log from which a checkpoint waits for readers
 }
 
 // commit queues the request and waits for its outcome.
@@ -274,23 +275,29 @@ func (w *writer) tidy() {
 		return
 	}
 	w.written = 0
-	pages := w.moveLog(checkpoint)
-	if pages > walLimitPages {
-		// Readers stood in the way for too long; they are gone within a transaction's age.
-		w.moveLog(restart)
+	pages, _ := w.moveLog(checkpoint)
+	if pages <= w.logLimit {
+		return
+	}
+	// Readers stood in the way for too long; they are gone within a transaction's
+	// age. One that is not hangs: waiting for it at every step would be worse
+	// than a log twice as long.
+	w.logLimit = walLimitPages
+	if _, blocked := w.moveLog(restart); blocked {
+		w.logLimit = 2 * pages
 	}
 }
 
-// moveLog checkpoints and returns the number of pages in the write-ahead log.
-func (w *writer) moveLog(how query) int64 {
+// moveLog checkpoints, and returns the number of pages in the write-ahead log
+// and whether readers kept it from starting over.
+func (w *writer) moveLog(how query) (pages int64, blocked bool) {
 	w.stats.checkpoints.Add(1)
-	var pages int64
 	err := w.conn.rows(how, func(s *sqlite.Stmt) (bool, error) {
-		pages = s.ColumnInt64(1)
+		blocked, pages = s.ColumnInt64(0) != 0, s.ColumnInt64(1)
 		return false, nil
 	})
 	if err != nil {
-		return 0 // the log stays as it is and the next checkpoint starts over
+		return 0, false // the log stays as it is and the next checkpoint starts over
 	}
-	return pages
+	return pages, blocked
 }
