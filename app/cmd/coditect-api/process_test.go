@@ -215,7 +215,7 @@ func TestSecondSignalQuitsAtOnce(t *testing.T) {
 	must(t, c.cmd.Process.Signal(syscall.SIGTERM))
 	eventually(t, func() bool { return strings.Contains(c.log(), `"message":"draining"`) })
 	must(t, c.cmd.Process.Signal(syscall.SIGINT))
-	if err := c.exit(5 * time.Second); err == nil {
+	if err := c.exit(30 * time.Second); err == nil {
 		t.Fatal("left with 0")
 	}
 }
@@ -326,9 +326,9 @@ func TestCheckOfAStoreInUse(t *testing.T) {
 
 func eventually(t *testing.T, what func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !what(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !what(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("has not happened in 10 s")
+			t.Fatal("has not happened in 30 s")
 		}
 	}
 }
