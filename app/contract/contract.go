@@ -44,7 +44,7 @@ const (
 	HeaderVersion   = "X-Coditect-Version"
 )
 
-// Environment variables that a deployment sets. The service documents every
+// Environment variables that a deployment may set. The service documents every
 // one that it reads, these included, by `coditect-api config`.
 const (
 	// EnvListen is the API's listen address, "host:port"; the default binds loopback.
@@ -68,6 +68,9 @@ const (
 	EnvShutdownGrace = "CODITECT_SHUTDOWN_GRACE"
 	// EnvSlot is the release slot, "blue" or "green", that the process serves in; a label of logs and metrics.
 	EnvSlot = "CODITECT_SLOT"
+	// EnvTrustedProxies is the number of X-Forwarded-For entries, from the right, that
+	// are our own proxies' doing; the leftmost of them is the client's address.
+	EnvTrustedProxies = "CODITECT_TRUSTED_PROXIES"
 )
 
 // Values of EnvStoreEngine.

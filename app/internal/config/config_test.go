@@ -39,7 +39,7 @@ func TestEveryContractVariableIsASetting(t *testing.T) {
 	}
 	for _, name := range []string{
 		contract.EnvListen, contract.EnvInternalListen, contract.EnvStoreEngine, contract.EnvStoreDir, contract.EnvClusterFile, contract.EnvJWTSecretFile,
-		contract.EnvPasswordHashSlots, contract.EnvDrainPause, contract.EnvShutdownGrace, contract.EnvSlot,
+		contract.EnvPasswordHashSlots, contract.EnvDrainPause, contract.EnvShutdownGrace, contract.EnvSlot, contract.EnvTrustedProxies,
 	} {
 		if !known[name] {
 			t.Errorf("%s is not in the table", name)
@@ -88,8 +88,8 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{envCORSOrigins, "https://", false},
 		{envCORSOrigins, "coditect.ai", false},
 		{envCORSOrigins, "https://a.example,", false},
-		{envTrustedProxies, "2", true},
-		{envTrustedProxies, "17", false},
+		{contract.EnvTrustedProxies, "2", true},
+		{contract.EnvTrustedProxies, "17", false},
 		{"CODITECT_LISTN", "x", false},
 	} {
 		_, _, err := Load([]string{tt.name + "=" + tt.value})

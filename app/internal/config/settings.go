@@ -32,7 +32,6 @@ const (
 	envHashWait       = prefix + "PASSWORD_HASH_WAIT"
 	envRequestTimeout = prefix + "REQUEST_TIMEOUT"
 	envCORSOrigins    = prefix + "CORS_ORIGINS"
-	envTrustedProxies = prefix + "TRUSTED_PROXIES"
 )
 
 // off is the value that turns an optional listener off.
@@ -142,7 +141,7 @@ func Settings() []Setting {
 
 		{envCORSOrigins, "origins, comma-separated, or *", "", "Origins whose pages may call the API. Empty: none.", corsOrigins},
 		{
-			envTrustedProxies, "number", "0", "Proxies in front whose X-Forwarded-For entries count, 0 to 16. 0: the header is ignored.",
+			contract.EnvTrustedProxies, "number", "0", "Entries that the proxies in front add to X-Forwarded-For, 0 to 16 (a Google load balancer adds 2). 0: the header is ignored.",
 			number(func(c *Config) *int { return &c.TrustedProxies }, 0, 16),
 		},
 	}
