@@ -105,6 +105,10 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.close())
 	}
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the store: %w", err), c.Close(), lock.close())
+	}
 	db := &DB{
 		opt:         opt,
 		lock:        lock,
@@ -113,6 +117,8 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 	}
 	db.writer = &writer{
 		conn:     c,
+		path:     path,
+		file:     file,
 		lock:     lock,
 		queue:    make(chan *request, queueLength),
 		stop:     make(chan struct{}),

@@ -193,6 +193,34 @@ func TestPanicLeavesTheReader(t *testing.T) {
 	}
 }
 
+// TestRemovedStoreAcknowledgesNothing takes the files from under an open
+// handle: what it would write, nobody would ever find.
+func TestRemovedStoreAcknowledgesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	db := open(t, sqlitekv.Options{Dir: dir})
+	defer func() { _ = db.Close() }()
+	write := func(db kv.Database) error {
+		return db.Transact(t.Context(), func(tr kv.Transaction) error { tr.Set([]byte("a"), []byte("a")); return nil })
+	}
+	if err := write(db); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(db); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("without a file: %v", err)
+	}
+	successor := open(t, sqlitekv.Options{Dir: dir})
+	defer func() { _ = successor.Close() }()
+	if err := write(db); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("with another file in its place: %v", err)
+	}
+	if err := write(successor); err != nil {
+		t.Errorf("the new file: %v", err)
+	}
+}
+
 // fillPages sets as many keys to values that no page held before: SQLite does
 // not write what stays the same.
 func fillPages(tb testing.TB, db kv.Database, keys, round byte) {

@@ -3,6 +3,7 @@ package sqlitekv
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,8 @@ const (
 // durable with one sync.
 type writer struct {
 	conn    *conn
+	path    string
+	file    os.FileInfo // of path when it was opened
 	lock    *fileLock
 	queue   chan *request
 	stop    chan struct{}
@@ -184,6 +187,9 @@ func (w *writer) commitGroup(group []*request) []error {
 // apply opens the database transaction and writes what does not conflict,
 // giving the others their outcome. It returns the keys written, nil for none.
 func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
+	if file, err := os.Stat(w.path); err != nil || !os.SameFile(file, w.file) {
+		return nil, fmt.Errorf("%w: %s was removed or replaced: start the process again", kv.ErrUnavailable, w.path)
+	}
 	if err := w.conn.exec(lockAndBegin); err != nil {
 		return nil, err
 	}
