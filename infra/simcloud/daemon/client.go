@@ -63,8 +63,7 @@ func (c *Client) PushImage(ctx context.Context, repository, path string) (refere
 }
 
 // EnsureSecretVersion gives the secret of Secret Manager a first version if it has
-// none: the value, or 256 random bits in base64 if value is nil. It may come
-// before the secret itself is made; pods can read it once it is.
+// none. It may come before the secret itself is made; pods can read it once it is.
 func (c *Client) EnsureSecretVersion(ctx context.Context, secretID string, value []byte) (created bool, err error) {
 	var out secretResponse
 	err = c.post(ctx, "/secrets", secretRequest{secretID, value}, &out)
