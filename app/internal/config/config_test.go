@@ -2,13 +2,17 @@ package config
 
 import (
 	"bytes"
+	"flag"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"coditect.ai/platform/app/contract"
 )
+
+var update = flag.Bool("update", false, "write the documentation instead of comparing it")
 
 func TestDefaultsSuitALaptop(t *testing.T) {
 	t.Parallel()
@@ -145,5 +149,33 @@ func TestMarkdownHasEverySetting(t *testing.T) {
 		if strings.Count(line, "|") != 5 {
 			t.Errorf("a cell breaks the table: %s", line)
 		}
+	}
+}
+
+// docs/configuration.md is what `coditect-api config -markdown` prints, under a heading.
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	const path = "../../../docs/configuration.md"
+	want := bytes.NewBufferString(`# The service's configuration
+
+Written by ` + "`make generate`" + ` from package app/internal/config. The service reads environment variables
+alone; ` + "`coditect-api config`" + ` prints those in force and where each comes from.
+
+`)
+	if err := WriteMarkdown(want); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%s does not agree with the settings: run `make generate`", path)
 	}
 }

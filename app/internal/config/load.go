@@ -72,6 +72,8 @@ func WriteValues(w io.Writer, values []Value) error {
 	return nil
 }
 
+//go:generate go test . -run TestDocumentation -update
+
 // WriteMarkdown prints the table of settings as documentation. It is the same
 // on every machine.
 func WriteMarkdown(w io.Writer) error {
