@@ -21,6 +21,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -307,15 +308,25 @@ const (
 	lastPause  = 128 * time.Millisecond
 )
 
+// isAny tells whether err matches one of the targets.
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+}
+
 // retry runs f until it succeeds or fails for good.
 func (db *DB) retry(ctx context.Context, f func() error) error {
 	pause := firstPause
+	unknown := false // an earlier run may have committed: no failure of a later one denies it
 	for attempt := 0; ; attempt++ {
 		err := f()
-		if err == nil || attempt == db.opt.MaxRetries ||
-			!errors.Is(err, kv.ErrConflict) && !errors.Is(err, kv.ErrTooOld) && !errors.Is(err, kv.ErrCommitUnknown) {
+		last := attempt == db.opt.MaxRetries || !isAny(err, kv.ErrConflict, kv.ErrTooOld, kv.ErrCommitUnknown)
+		if unknown && isAny(err, kv.ErrConflict, kv.ErrTooOld, kv.ErrUnavailable, context.Canceled, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", kv.ErrCommitUnknown, err)
+		}
+		if last {
 			return err
 		}
+		unknown = unknown || errors.Is(err, kv.ErrCommitUnknown)
 		timer := time.NewTimer(rand.N(pause)) //nolint:gosec // spreads retries, keeps no secret
 		select {
 		case <-timer.C:
