@@ -36,6 +36,7 @@ func (e *Environment) Down(ctx context.Context, keepData bool) error {
 	if err != nil {
 		return err
 	}
+	e.say("Taking the environment away")
 	done, err := e.begin()
 	if err != nil {
 		return err

@@ -137,8 +137,15 @@ func (e *Environment) cloud(ctx context.Context) (*daemon.Client, error) {
 		Executable: executable,
 		Args:       []string{"simcloud", "--dir", e.path("simcloud")},
 	})
-	if err != nil {
-		return nil, fmt.Errorf("start the simulated cloud: %w", err)
+	switch {
+	case err == nil:
+		return client, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, daemon.ErrRunning):
+		return nil, problem(err, "the simulated cloud hangs: %v; end that process (kill -9), then run this again.", err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return nil, storage(err, e.dir)
 	}
-	return client, nil
+	return nil, problem(err, "the simulated cloud does not start: %v\nMend that and run this again; where a file is damaged, remove it: what it held is made anew.", err)
 }

@@ -74,7 +74,7 @@ func (p *progress) event(event events.EngineEvent) {
 		m := event.ResOpFailedEvent.Metadata
 		p.say("  failed    %s", title(m.URN, m.Type))
 	case event.DiagnosticEvent != nil && event.DiagnosticEvent.Severity == "error":
-		if text := strings.TrimSpace(event.DiagnosticEvent.Message); text != "" {
+		if text := strings.TrimSpace(event.DiagnosticEvent.Message); text != "" && text != "update failed" {
 			p.faults = append(p.faults, text)
 		}
 	}
@@ -100,23 +100,29 @@ func (e *Environment) failure(ctx context.Context, doing string, p *progress, er
 	if writeErr := os.WriteFile(log, []byte(err.Error()), 0o600); writeErr != nil {
 		return storage(errors.Join(writeErr, err), log)
 	}
-	reason := "the engine did not say why"
+	reason := e.explain(err).Error()
 	if len(p.faults) > 0 {
 		reason = strings.Join(p.faults, "\n  ")
 	}
 	return problem(err, "%s failed:\n  %s\nMend that and run the same command again; the engine's whole output is in %s.", doing, reason, log)
 }
 
-// explain shortens an engine's error, which carries its whole output, to the lines that say what is wrong.
+// explain shortens an engine's error, which carries its whole output, to the
+// lines that say what is wrong, or to the first where none does.
 func (e *Environment) explain(err error) error {
 	var lines []string
 	for line := range strings.Lines(err.Error()) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "error:") {
-			lines = append(lines, strings.TrimPrefix(line, "error: "))
+		line = strings.TrimPrefix(strings.TrimSpace(line), "stderr: ")
+		if text, found := strings.CutPrefix(line, "error: "); found {
+			lines = append(lines, text)
 		}
 	}
-	if len(lines) == 0 {
-		return err
+	text := strings.Join(lines, "; ")
+	if text == "" {
+		text, _, _ = strings.Cut(err.Error(), "\n")
 	}
-	return fmt.Errorf("%s", strings.Join(lines, "; "))
+	if strings.Contains(text, "checkpoint") {
+		text += fmt.Sprintf("; the state is damaged: remove %s, and the next run makes it anew from what is there", e.path("pulumi"))
+	}
+	return errors.New(text)
 }

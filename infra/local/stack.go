@@ -19,6 +19,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 
 	"coditect.ai/platform/infra/program"
+	"coditect.ai/platform/infra/simcloud/daemon"
 	"coditect.ai/platform/stacks"
 )
 
@@ -147,18 +148,33 @@ func (e *Environment) begin() (done func() error, err error) {
 	}, nil
 }
 
-// cutOff tells whether the last update never came to its end, or the
-// simulated cloud has been taken from under its state.
+// cutOff tells whether the last update never came to its end.
 func (e *Environment) cutOff() bool {
 	_, err := os.Stat(e.path("updating"))
 	return err == nil
+}
+
+// lost tells whether the simulated cloud has been taken from under the state.
+func (e *Environment) lost(ctx context.Context, cloud *daemon.Client, s *stack) (bool, error) {
+	status, err := cloud.Status(ctx)
+	if err != nil {
+		return false, fmt.Errorf("ask the simulated cloud what runs: %w", err)
+	}
+	if status.Objects > 0 {
+		return false, nil
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read the state: %w", e.explain(err))
+	}
+	return info.ResourceCount != nil && *info.ResourceCount > 0, nil
 }
 
 // heal makes the state fit for an update after one that was cut off: it waits
 // for an engine that outlived its command, takes away its lock, and asks the
 // cloud which of the resources it was creating are there.
 func (e *Environment) heal(ctx context.Context, s *stack) error {
-	e.say("  the last run was cut off: comparing the state with what is really there")
+	e.say("  the state may be wrong (cut off, or its cloud removed): comparing it with what is really there")
 	if err := e.awaitOrphans(ctx); err != nil {
 		return err
 	}

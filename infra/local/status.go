@@ -54,9 +54,6 @@ func (e *Environment) describe(status daemon.Status) {
 			}
 			workload := status.Workloads[i]
 			line("  %s\t%d %%\t%d of %d pods ready, %s", backend.Service, backend.Weight, workload.Ready, workload.Desired, traffic(backend.Recent, backend.Share))
-			for _, reason := range workload.Reasons {
-				line("    %s", reason)
-			}
 			for _, pod := range workload.Pods {
 				line("    %s\t%s\t%s", pod.Name, pod.Address, condition(pod))
 			}
@@ -69,7 +66,15 @@ func traffic(requests uint64, share float64) string {
 	if requests == 0 {
 		return "no request yet"
 	}
-	return fmt.Sprintf("%d requests (%.1f %%)", requests, 100*share)
+	return fmt.Sprintf("%s (%.1f %%)", count(requests, "request"), 100*share)
+}
+
+// count is a number of things in words.
+func count[N int | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func condition(pod runtime.PodStatus) string {
@@ -83,7 +88,10 @@ func condition(pod runtime.PodStatus) string {
 		words = append(words, "not ready")
 	}
 	for _, c := range pod.Containers {
-		words = append(words, fmt.Sprintf("pid %d, %d restarts", c.PID, c.Restarts))
+		if c.PID != 0 {
+			words = append(words, fmt.Sprintf("pid %d", c.PID))
+		}
+		words = append(words, count(c.Restarts, "restart"))
 		if c.Reason != "" {
 			words = append(words, strings.TrimSpace(c.Reason+" "+c.Message))
 		}

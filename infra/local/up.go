@@ -38,7 +38,7 @@ func (e *Environment) Up(ctx context.Context) error {
 		return err
 	}
 	begun := time.Now()
-	interrupted := e.cutOff()
+	doubtful := e.cutOff()
 
 	cloud, err := e.cloud(ctx)
 	if err != nil {
@@ -60,11 +60,16 @@ func (e *Environment) Up(ctx context.Context) error {
 	if err := e.portIsFree(ctx, cloud, s); err != nil {
 		return err
 	}
+	if !doubtful {
+		if doubtful, err = e.lost(ctx, cloud, s); err != nil {
+			return err
+		}
+	}
 	done, err := e.begin()
 	if err != nil {
 		return err
 	}
-	if interrupted {
+	if doubtful {
 		if err := e.heal(ctx, s); err != nil {
 			return err
 		}
@@ -156,7 +161,7 @@ func (e *Environment) welcome(ctx context.Context, cloud *daemon.Client, s *stac
 	if changes == 0 {
 		e.say("Nothing to change (%.1f s).", took.Seconds())
 	} else {
-		e.say("%d resources changed (%.1f s).", changes, took.Seconds())
+		e.say("%s changed (%.1f s).", count(changes, "resource"), took.Seconds())
 	}
 	e.say("\nThe environment is up:\n")
 	e.describe(status)

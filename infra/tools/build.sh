@@ -39,8 +39,8 @@ while kill -0 "$build" 2>/dev/null; do
   sleep 0.2
   spent=$((SECONDS - start))
   [ "$spent" -ge 2 ] || continue
-  if [ -t 2 ]; then
-    printf '\r  building %s: %d packages compiled, %d s ' "$name" "$(grep -vc '^go: ' "$log")" "$spent" >&2
+  if [ -t 2 ]; then # on one line, cut where the terminal is narrow
+    printf '\r\033[?7l  building %s: %d packages compiled, %d s \033[?7h' "$name" "$(grep -vc '^go: ' "$log")" "$spent" >&2
     last=$spent
   elif [ $((spent - last)) -ge 30 ]; then
     printf '  building %s: %d packages compiled, %d s\n' "$name" "$(grep -vc '^go: ' "$log")" "$spent" >&2
@@ -51,7 +51,7 @@ wait "$build"
 code=$?
 [ -t 2 ] && [ "$last" -gt 0 ] && printf '\r\033[K' >&2
 if [ "$code" -eq 0 ]; then
-  [ $((SECONDS - start)) -lt 2 ] || printf '  built %s in %d s\n' "$name" "$((SECONDS - start))" >&2
+  [ $((SECONDS - start)) -lt 5 ] || printf '  built %s in %d s\n' "$name" "$((SECONDS - start))" >&2
   exit 0
 fi
 

@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string) int {
 	switch {
 	case err == nil:
 		return 0
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	case ctx.Err() != nil: // whatever it broke off: the terminal interrupts the engine, too, and so the error may be any
 		fmt.Fprintln(os.Stderr, "coditect: interrupted; the same command goes on from here.")
 		return exitInterrupted
 	case mendable:

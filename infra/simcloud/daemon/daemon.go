@@ -87,7 +87,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // it ends the lock; nothing was written
+	defer lock.Close() //nolint:errcheck // it ends the lock; what it says is for people
+	if err := lock.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(lock, "%d", os.Getpid())
+	}
 	path := filepath.Join(o.Directory, recordName)
 	token := rand.Text()
 	// After the pods are gone, so that who sees no record sees no pod either.
@@ -172,13 +175,17 @@ func write(path string, r record) error {
 	return nil
 }
 
+// read returns the directory's record. One that cannot be understood is nobody's.
 func read(directory string) (record, error) {
-	var r record
 	raw, err := os.ReadFile(filepath.Join(directory, recordName))
 	if err != nil {
-		return r, err
+		return record{}, err
 	}
-	return r, json.Unmarshal(raw, &r)
+	var r record
+	if json.Unmarshal(raw, &r) != nil {
+		return record{}, nil
+	}
+	return r, nil
 }
 
 // wait returns when the context ends or the record at path is gone or another's.

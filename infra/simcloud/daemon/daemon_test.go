@@ -295,6 +295,17 @@ func TestDaemonEndsWithItsDirectory(t *testing.T) {
 	simtest.Eventually(t, "the daemon is gone", func() bool { return gone(client.PID()) })
 }
 
+func TestDamagedRecordIsNobodys(t *testing.T) {
+	directory := t.TempDir()
+	first := start(t, directory, "one")
+	if err := os.WriteFile(filepath.Join(directory, "daemon.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if second := start(t, directory, "one"); second.PID() == first.PID() || !gone(first.PID()) {
+		t.Errorf("daemon %d runs on beside %d", first.PID(), second.PID())
+	}
+}
+
 func TestStartTellsWhyItFailed(t *testing.T) {
 	directory := t.TempDir()
 	if err := os.WriteFile(filepath.Join(directory, "objects.json"), []byte("{"), 0o600); err != nil {

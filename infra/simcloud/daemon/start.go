@@ -81,7 +81,7 @@ func settle(ctx context.Context, directory string) (*Client, error) {
 			return client, nil
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("a daemon that does not answer: %w", err)
+			return nil, fmt.Errorf("process %s does not answer: %w", lastLines(filepath.Join(directory, lockName)), err)
 		}
 		select {
 		case <-time.After(poll):
