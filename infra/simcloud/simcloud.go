@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"coditect.ai/platform/infra/simcloud/gateway"
@@ -48,7 +49,7 @@ type Cloud struct {
 	servers   []*provider.Server
 	providers string
 	// stops end the controllers one after the other.
-	stops []func() error
+	stops []func()
 }
 
 // Open reads what the directory holds, brings the pods and listeners back, and serves the providers.
@@ -70,10 +71,12 @@ func Open(o Options) (*Cloud, error) {
 	}
 	var releaser kubernetes.Releaser
 	if o.Execute {
-		c.Runtime = runtime.New(runtime.Options{
+		if c.Runtime, err = runtime.New(runtime.Options{
 			Directory: directory, Objects: c.Objects, Secrets: c.Vault, Logger: logger,
 			Images: runtime.NewImages(filepath.Join(directory, "images")), RestartDelay: o.RestartDelay,
-		})
+		}); err != nil {
+			return nil, fmt.Errorf("open the simulated cloud: %w", err)
+		}
 		c.Gateway = gateway.New(c.Objects, c.Runtime, logger)
 		releaser = c.Runtime
 	}
@@ -108,13 +111,13 @@ func (c *Cloud) serve(logger *slog.Logger, cluster, cloud provider.Backend) erro
 	return nil
 }
 
-func (c *Cloud) run(controller func(context.Context) error) {
+func (c *Cloud) run(controller func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- controller(ctx) }()
-	c.stops = append(c.stops, func() error {
+	var running sync.WaitGroup
+	running.Go(func() { controller(ctx) })
+	c.stops = append(c.stops, func() {
 		cancel()
-		return <-done
+		running.Wait()
 	})
 }
 
@@ -128,7 +131,7 @@ func (c *Cloud) Close() error {
 		failed = append(failed, server.Stop())
 	}
 	for _, stop := range c.stops {
-		failed = append(failed, stop())
+		stop()
 	}
 	return errors.Join(failed...)
 }

@@ -81,7 +81,7 @@ func New(objects *store.Store, pods Pods, logger *slog.Logger) *Gateway {
 
 // Run makes the listeners and their tables agree with the objects until the
 // context ends, and then closes them, letting requests under way finish.
-func (g *Gateway) Run(ctx context.Context) error {
+func (g *Gateway) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		objects, pods := g.objects.Changed(), g.pods.Changed()
 		again := g.reconcile() //nolint:contextcheck // listeners end by close, not with ctx
@@ -100,7 +100,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.mu.Unlock()
 	g.closing.Wait()
-	return nil
 }
 
 // reconcile brings everything up to date and returns when to look again.

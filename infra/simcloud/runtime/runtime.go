@@ -66,28 +66,29 @@ type Runtime struct {
 	images       *Images
 	logger       *slog.Logger
 	restartDelay time.Duration
-	spawner      *spawner
+	spawner      *spawner // of Run
 
 	mu   sync.Mutex
 	pods map[string]*pod // by "namespace/name"
 }
 
-// New returns a runtime that does nothing before Run.
-func New(o Options) *Runtime {
+// New returns a runtime that does nothing before Run. What an earlier life left of
+// its pods runs no more and is removed.
+func New(o Options) (*Runtime, error) {
+	if err := removeAll(filepath.Join(o.Directory, "pods")); err != nil {
+		return nil, err
+	}
 	return &Runtime{
 		directory: o.Directory, objects: o.Objects, secrets: o.Secrets, images: o.Images, logger: o.Logger,
 		restartDelay: cmp.Or(o.RestartDelay, 10*time.Second),
-		spawner:      newSpawner(), pods: map[string]*pod{},
-	}
+		pods:         map[string]*pod{},
+	}, nil
 }
 
 // Run makes what runs agree with what was asked for until the context ends, then
 // stops all pods. It is called once.
-func (r *Runtime) Run(ctx context.Context) error {
-	// What an earlier life left behind runs no more.
-	if err := removeAll(filepath.Join(r.directory, "pods")); err != nil {
-		return err
-	}
+func (r *Runtime) Run(ctx context.Context) {
+	r.spawner = newSpawner()
 	for ctx.Err() == nil {
 		objects, pods := r.objects.Changed(), r.Changed()
 		next := r.reconcile() //nolint:contextcheck // pods end by stopAll, not with ctx
@@ -103,7 +104,6 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}
 	r.stopAll()
 	r.spawner.close()
-	return nil
 }
 
 // stopAll ends every pod, without the pauses that are for the sake of traffic.
