@@ -227,6 +227,14 @@ func TestLocalEnvironment(t *testing.T) {
 		c.mustMake(t, "up")
 		c.quickstart(t) // with ada still there: a second registration is refused, the login works
 	})
+	part("a cloud taken from under its state is made anew", func(t *testing.T) {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(c.dir, ".data", "local", "simcloud")); err != nil {
+			t.Fatal(err)
+		}
+		c.mustMake(t, "up")
+		c.quickstart(t)
+	})
 	part("down with KEEP_DATA, then up: the data is there", func(t *testing.T) {
 		t.Helper()
 		c.mustMake(t, "down", "KEEP_DATA=1")

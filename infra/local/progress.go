@@ -19,18 +19,29 @@ import (
 type progress struct {
 	say     func(format string, args ...any)
 	now     func() time.Time
-	begun   map[string]time.Time
+	begun   map[string]step // by URN, until it has ended
 	changes int
 	faults  []string
 	ended   chan struct{} // the engine's command has ended
 	done    chan struct{} // its last event has been told
 }
 
+// step is one resource's change that is under way.
+type step struct {
+	title string
+	at    time.Time
+}
+
+// patience is how long the engine may say nothing before the person is told what it waits for.
+const patience = 15 * time.Second
+
 // follow tells the engine's events until wait is called.
 func (e *Environment) follow(ch <-chan events.EngineEvent) *progress {
-	p := &progress{say: e.say, now: time.Now, begun: map[string]time.Time{}, ended: make(chan struct{}), done: make(chan struct{})}
+	p := &progress{say: e.say, now: time.Now, begun: map[string]step{}, ended: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
+		quiet := time.NewTicker(patience)
+		defer quiet.Stop()
 		for {
 			select {
 			case event, open := <-ch:
@@ -38,6 +49,9 @@ func (e *Environment) follow(ch <-chan events.EngineEvent) *progress {
 					return
 				}
 				p.event(event)
+				quiet.Reset(patience)
+			case <-quiet.C:
+				p.waiting()
 			case <-p.ended:
 				return
 			}
@@ -63,20 +77,32 @@ var verbs = map[apitype.OpType]string{
 func (p *progress) event(event events.EngineEvent) {
 	switch {
 	case event.ResourcePreEvent != nil:
-		p.begun[event.ResourcePreEvent.Metadata.URN] = p.now()
+		m := event.ResourcePreEvent.Metadata
+		if _, ok := verbs[m.Op]; ok && !ownResource(m.Type) {
+			p.begun[m.URN] = step{title(m.URN, m.Type), p.now()}
+		}
 	case event.ResOutputsEvent != nil:
 		m := event.ResOutputsEvent.Metadata
+		defer delete(p.begun, m.URN)
 		if verb, ok := verbs[m.Op]; ok && !ownResource(m.Type) {
 			p.changes++
-			p.say("  %-9s %s (%.1f s)", verb, title(m.URN, m.Type), p.now().Sub(p.begun[m.URN]).Seconds())
+			p.say("  %-9s %s (%.1f s)", verb, title(m.URN, m.Type), p.now().Sub(p.begun[m.URN].at).Seconds())
 		}
 	case event.ResOpFailedEvent != nil:
 		m := event.ResOpFailedEvent.Metadata
+		delete(p.begun, m.URN)
 		p.say("  failed    %s", title(m.URN, m.Type))
 	case event.DiagnosticEvent != nil && event.DiagnosticEvent.Severity == "error":
 		if text := strings.TrimSpace(event.DiagnosticEvent.Message); text != "" && text != "update failed" {
 			p.faults = append(p.faults, text)
 		}
+	}
+}
+
+// waiting tells what was begun and has not ended, when the engine has been silent for long.
+func (p *progress) waiting() {
+	for _, step := range p.begun {
+		p.say("  waiting   %s (%.0f s): make status tells how far it is", step.title, p.now().Sub(step.at).Seconds())
 	}
 }
 

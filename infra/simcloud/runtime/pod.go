@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -199,12 +200,12 @@ func (p *pod) problems() (reasons []string, hopeless bool) {
 		}
 		if s.Restarts > 0 || s.Reason == reasonCrash {
 			if lines, err := tail(p.logPath(s.Name), 5); err == nil && len(lines) > 0 {
-				reason += "\n" + string(lines)
+				reason += "\n    | " + strings.ReplaceAll(string(lines), "\n", "\n    | ")
 			}
 		}
 		reasons = append(reasons, reason)
 		hopeless = hopeless || s.Reason == reasonImage ||
-			s.Reason == reasonCrash && !s.everReady && s.Restarts >= hopelessRestarts
+			(s.Reason == reasonCrash || s.Reason == reasonDone) && !s.everReady && s.Restarts >= hopelessRestarts
 	}
 	return reasons, hopeless
 }
