@@ -18,7 +18,7 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 PULUMI_VERSION := $(shell awk '$$1 == "github.com/pulumi/pulumi/pkg/v3" { print $$2 }' infra/tools/pulumi/go.mod)
 GENERATED      := Pulumi.yaml docs/settings.md docs/configuration.md infra/program/testdata
-build_command  := $(ROOT)/infra/tools/build.sh
+build_command  := infra/tools/build.sh
 
 .PHONY: help up down run status build test test-short test-fdb e2e fuzz lint bench generate verify \
 	preview rollout recover drill image tools pulumi clean
@@ -37,34 +37,34 @@ down: build pulumi ## take it away again; KEEP_DATA=1 keeps its data for the nex
 status: build ## show what of it runs: pods, split, addresses
 	@coditect status --env local
 
-run: $(BIN)/.api ## run the service alone on 127.0.0.1:8080, data in ./.data/run
+run: .api ## run the service alone on 127.0.0.1:8080, data in ./.data/run
 	@mkdir -p .data/run
 	@coditect-api keygen --if-missing .data/run/jwt-secret
 	@CODITECT_STORE_DIR=.data/run/store CODITECT_JWT_SECRET_FILE=.data/run/jwt-secret CODITECT_DRAIN_PAUSE=0s exec coditect-api serve
 
 ## ---- building
 
-build: $(BIN)/.api $(BIN)/.coditect ## build the service and the operator's command into .bin
+build: .api .coditect ## build the service and the operator's command into .bin
 
 # The go command knows better than make what is out of date.
-.PHONY: $(BIN)/.api $(BIN)/.coditect
-$(BIN)/.api:
-	@$(build_command) coditect-api app ./cmd/coditect-api $(BIN)/coditect-api \
+.PHONY: .api .coditect
+.api:
+	@$(build_command) coditect-api app ./cmd/coditect-api "$(BIN)/coditect-api" \
 		-ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)"
-$(BIN)/.coditect:
-	@$(build_command) coditect infra ./cmd/coditect $(BIN)/coditect
+.coditect:
+	@$(build_command) coditect infra ./cmd/coditect "$(BIN)/coditect"
 
 pulumi: ## build the pinned Pulumi command line into .bin, where none is on PATH
 	@command -v pulumi >/dev/null || $(build_command) pulumi infra/tools/pulumi \
-		github.com/pulumi/pulumi/pkg/v3/cmd/pulumi $(BIN)/pulumi \
+		github.com/pulumi/pulumi/pkg/v3/cmd/pulumi "$(BIN)/pulumi" \
 		-ldflags "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$(PULUMI_VERSION)"
 
 tools: ## build the pinned linters into .bin
-	@[ $(BIN)/golangci-lint -nt infra/tools/lint/go.mod ] || $(build_command) golangci-lint infra/tools/lint \
-		github.com/golangci/golangci-lint/v2/cmd/golangci-lint $(BIN)/golangci-lint
+	@[ "$(BIN)/golangci-lint" -nt infra/tools/lint/go.mod ] || $(build_command) golangci-lint infra/tools/lint \
+		github.com/golangci/golangci-lint/v2/cmd/golangci-lint "$(BIN)/golangci-lint"
 
 clean: ## remove what was built (not the data below .data)
-	rm -rf $(BIN)
+	rm -rf "$(BIN)"
 
 ## ---- proving
 
@@ -75,7 +75,7 @@ test-short: ## run the tests that need neither Pulumi nor minutes
 	@SHORT=1 infra/tools/test.sh
 
 lint: tools ## hold the code to .golangci.yml, the layer rules included
-	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && golangci-lint run --allow-parallel-runners --config $(ROOT)/.golangci.yml ./...) || exit 1; done
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && golangci-lint run --allow-parallel-runners --config "$(ROOT)/.golangci.yml" ./...) || exit 1; done
 
 fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	@infra/tools/fuzz.sh $(or $(FUZZTIME),60s)

@@ -44,8 +44,15 @@ func (e *Environment) describe(status daemon.Status) {
 	for _, address := range status.Gateways {
 		line("  %s%s", address, contract.BasePath)
 	}
+	pods := func(workload runtime.WorkloadStatus) {
+		for _, pod := range workload.Pods {
+			line("    %s\t%s\t%s", pod.Name, pod.Address, condition(pod))
+		}
+	}
+	routed := map[string]bool{}
 	for _, route := range status.Routes {
 		for _, backend := range route.Backends {
+			routed[backend.Service] = true
 			// A slot's Deployment and Service share their name.
 			i := slices.IndexFunc(status.Workloads, func(w runtime.WorkloadStatus) bool { return w.Name == backend.Service })
 			if i < 0 {
@@ -54,9 +61,13 @@ func (e *Environment) describe(status daemon.Status) {
 			}
 			workload := status.Workloads[i]
 			line("  %s\t%d %%\t%d of %d pods ready, %s", backend.Service, backend.Weight, workload.Ready, workload.Desired, traffic(backend.Recent, backend.Share))
-			for _, pod := range workload.Pods {
-				line("    %s\t%s\t%s", pod.Name, pod.Address, condition(pod))
-			}
+			pods(workload)
+		}
+	}
+	for _, workload := range status.Workloads {
+		if !routed[workload.Name] {
+			line("  %s\tno route\t%d of %d pods ready", workload.Name, workload.Ready, workload.Desired)
+			pods(workload)
 		}
 	}
 }

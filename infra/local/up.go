@@ -199,7 +199,7 @@ func awaitReady(ctx context.Context, url string) error {
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return problem(last, "the environment is deployed but not ready at %s after %s (%v): see `make status` and the pods' logs.", url, readyWait, last)
+				return problem(last, "the environment is deployed but not ready at %s after %s (%v): see `make status`, and the pods' logs below .data/%s/simcloud/logs.", url, readyWait, last, Name)
 			}
 			return ctx.Err()
 		case <-time.After(100 * time.Millisecond):
