@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,8 @@ func run(ctx context.Context, args []string) int {
 		return exitInterrupted
 	case mendable:
 		fmt.Fprintln(os.Stderr, "coditect: "+problem.Text)
+	case strings.Contains(err.Error(), syscall.ENOSPC.Error()): // told by another process, or an engine: only its words say so
+		fmt.Fprintln(os.Stderr, "coditect: the disk is full: free some space, then run this again; could not "+err.Error())
 	default:
 		fmt.Fprintln(os.Stderr, "coditect: could not "+err.Error())
 	}
