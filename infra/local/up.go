@@ -122,7 +122,7 @@ func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *s
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address())
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return problem(err, "port %d of the gateway is taken by another program: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", s.settings.Gateway.LocalPort, stacks.Project, Name)
+		return problem(err, "port %d of the gateway is taken by another program, perhaps the environment of another checkout: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", s.settings.Gateway.LocalPort, stacks.Project, Name)
 	}
 	if err != nil {
 		return fmt.Errorf("try the gateway's address %s: %w", s.address(), err)

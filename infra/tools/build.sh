@@ -18,7 +18,7 @@ die() {
   exit 1
 }
 
-mkdir -p "$root/.data" "$(dirname "$output")" 2>/dev/null && : >"$log" 2>/dev/null ||
+mkdir -p "$root/.data" "$(dirname "$output")" 2>/dev/null && { : >"$log"; } 2>/dev/null ||
   die "cannot write below $root/.data and $(dirname "$output"): free some disk space or mend the permissions, then run this again."
 
 need=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$dir/go.mod")
