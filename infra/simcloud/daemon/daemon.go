@@ -183,7 +183,7 @@ func read(directory string) (record, error) {
 	}
 	var r record
 	if json.Unmarshal(raw, &r) != nil {
-		return record{}, nil
+		r = record{}
 	}
 	return r, nil
 }
