@@ -228,6 +228,7 @@ type signIn struct {
 	token  refreshToken
 	device string
 	from   string
+	proof  []string // the methods that it was opened with
 }
 
 func newSignIn(device, address string) (signIn, error) {
@@ -235,6 +236,7 @@ func newSignIn(device, address string) (signIn, error) {
 	return signIn{
 		id: id, token: newRefreshToken(),
 		device: clipped(device, maxLabel), from: clipped(address, maxLabel),
+		proof: []string{methodPassword},
 	}, err
 }
 
@@ -245,6 +247,7 @@ func (in signIn) open(tx *store.Tx, cfg Config, user store.User, tenantID uuid.U
 		ID: in.id, UserID: user.ID, TenantID: tenantID, Device: in.device, Address: in.from,
 		Epoch: user.LoginEpoch, Current: in.token.hash(), CreatedAt: now, LastUsedAt: now,
 		EndsAt: now.Add(cfg.LoginTTL),
+		Proof:  store.Proof{ID: in.id, At: now, Methods: in.proof},
 	}
 	login.ExpiresAt = earlier(now.Add(cfg.RefreshTTL), login.EndsAt)
 	tx.PutLogin(login)

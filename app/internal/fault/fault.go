@@ -21,9 +21,13 @@ const (
 	ValidationFailed     Code = "validation_failed"      // 400: well-formed, but a field breaks a rule; Fields say which
 	InvalidCredentials   Code = "invalid_credentials"    // 401: email or password is wrong, never which
 	InvalidToken         Code = "invalid_token"          // 401: no token, or one that does not verify, is expired or revoked
+	StepUpRequired       Code = "step_up_required"       // 401: signed in, but this asks for a fresh proof of who they are
+	InvalidFactor        Code = "invalid_factor"         // 401: a second factor is wrong, used up or no longer trusted
+	InvalidChallenge     Code = "invalid_challenge"      // 401: unknown, used or expired: begin again
 	NotFound             Code = "not_found"              // 404: no such route or thing, or not the caller's
 	MethodNotAllowed     Code = "method_not_allowed"     // 405: with Allow
 	EmailTaken           Code = "email_taken"            // 409
+	FactorExists         Code = "factor_exists"          // 409: there is such a factor already, or no room for another
 	BodyTooLarge         Code = "body_too_large"         // 413
 	UnsupportedMediaType Code = "unsupported_media_type" // 415
 	Internal             Code = "internal"               // 500: our fault; the cause is in the log under the request id

@@ -53,13 +53,13 @@ func statusOf(code fault.Code) int {
 	switch code {
 	case fault.InvalidRequest, fault.ValidationFailed:
 		return http.StatusBadRequest
-	case fault.InvalidCredentials, fault.InvalidToken:
+	case fault.InvalidCredentials, fault.InvalidToken, fault.StepUpRequired, fault.InvalidFactor, fault.InvalidChallenge:
 		return http.StatusUnauthorized
 	case fault.NotFound:
 		return http.StatusNotFound
 	case fault.MethodNotAllowed:
 		return http.StatusMethodNotAllowed
-	case fault.EmailTaken:
+	case fault.EmailTaken, fault.FactorExists:
 		return http.StatusConflict
 	case fault.BodyTooLarge:
 		return http.StatusRequestEntityTooLarge

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/fault"
 )
 
@@ -64,10 +65,14 @@ func bearer(h http.Header) (string, error) {
 
 // challenge is the WWW-Authenticate of a 401, which HTTP demands with each.
 func challenge(f *fault.Error) string {
-	if f.Code == fault.InvalidToken && f != errNoToken {
-		return `Bearer realm="` + contract.ServiceName + `", error="invalid_token"`
+	realm := `Bearer realm="` + contract.ServiceName + `"`
+	switch {
+	case f.Code == fault.StepUpRequired: // RFC 9470
+		return realm + `, error="insufficient_user_authentication", max_age=` + strconv.Itoa(int(auth.RecentFor.Seconds()))
+	case f.Code == fault.InvalidToken && f != errNoToken:
+		return realm + `, error="invalid_token"`
 	}
-	return `Bearer realm="` + contract.ServiceName + `"`
+	return realm
 }
 
 // clientAddress is the client's IP address. X-Forwarded-For counts only as far

@@ -111,7 +111,13 @@ func (r *Reader) check(p kv.Pair) (kind string, problem error) {
 		return "session_owners", r.checkOwner(p.Value, ids[0])
 	case "refresh_tokens $":
 		return nameRefreshTokens, r.checkToken(p.Value, elements[1])
-	case "expiry $ logins # #", "expiry $ refresh_tokens $":
+	case "users # factors":
+		return nameFactors, r.checkFactors(p.Value, ids[0])
+	case "passkeys $":
+		return namePasskeys, r.checkPasskey(p.Value, elements[1])
+	case "challenges $":
+		return nameChallenges, r.checkChallenge(p.Value, elements[1])
+	case "expiry $ logins # #", "expiry $ refresh_tokens $", "expiry $ challenges $":
 		return nameExpiry, r.checkExpiry(p.Key)
 	default:
 		return "unknown", errForeign

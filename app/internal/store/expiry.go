@@ -44,9 +44,9 @@ func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 			e.record = s.login(user, login)
 			return e, nil
 		}
-	case kind == nameRefreshTokens && len(id) == 1:
+	case (kind == nameRefreshTokens || kind == nameChallenges) && len(id) == 1:
 		if hash, isBytes := id[0].([]byte); isBytes && len(hash) == len(TokenHash{}) {
-			e.record = s.refreshToken(TokenHash(hash))
+			e.record = s.prefix.Text(kind).Bytes(hash)
 			return e, nil
 		}
 	}
@@ -57,11 +57,16 @@ func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 func (r *Reader) holds(e expiryEntry) (bool, error) {
 	var at time.Time
 	var err error
-	if e.kind == nameLogins {
+	switch e.kind {
+	case nameLogins:
 		var l Login
 		l, err = load[Login](r, e.record)
 		at = l.ExpiresAt
-	} else {
+	case nameChallenges:
+		var c Challenge
+		c, err = load[Challenge](r, e.record)
+		at = c.ExpiresAt
+	default:
 		var t RefreshToken
 		t, err = load[RefreshToken](r, e.record)
 		at = t.ExpiresAt

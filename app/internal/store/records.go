@@ -88,8 +88,16 @@ type Login struct {
 	LastUsedAt time.Time    `json:"last_used_at"`
 	ExpiresAt  time.Time    `json:"expires_at"` // of the current refresh token too
 	EndsAt     time.Time    `json:"ends_at"`    // ExpiresAt never slides beyond it
+	Proof      Proof        `json:"proof,omitzero"`
 
 	indexed time.Time // the time of its expiry entry, zero where it has none
+}
+
+// Proof is how and when the user of a login proved who they are, the last time.
+type Proof struct {
+	ID      uuid.UUID `json:"id"` // of the act that proved it
+	At      time.Time `json:"at"`
+	Methods []string  `json:"methods"`
 }
 
 // SpentToken is a refresh token that was rotated a moment ago. Salt, with the
