@@ -160,7 +160,7 @@ func (s *Service) enter(
 func choose(tx *store.Tx, userID, tenantID uuid.UUID) (store.Membership, []Membership, error) {
 	self := SelfTenantID(userID)
 	wanted := or(tenantID, self)
-	all, err := tx.Memberships(userID, maxListed)
+	all, err := tx.Memberships(userID, uuid.Nil, maxListed)
 	if err != nil {
 		return store.Membership{}, nil, fmt.Errorf("listing the tenants: %w", err)
 	}

@@ -115,6 +115,7 @@ type RefreshToken struct {
 	UserID    uuid.UUID `json:"user_id"`
 	LoginID   uuid.UUID `json:"login_id"`
 	ExpiresAt time.Time `json:"expires_at"`
+	Indexed   bool      `json:"indexed,omitempty"` // by its owner, which the first release did not do
 }
 
 // Session is one IDE session.
@@ -142,6 +143,13 @@ func (Membership) version() byte   { return 1 }
 func (Login) version() byte        { return 1 }
 func (RefreshToken) version() byte { return 1 }
 func (Session) version() byte      { return 1 }
+func (Invitation) version() byte   { return 1 }
+func (Event) version() byte        { return 1 }
+func (OneTimeToken) version() byte { return 1 }
+func (KeptAnswer) version() byte   { return 1 }
+func (Throttle) version() byte     { return 1 }
+func (Letter) version() byte       { return 1 }
+func (Removal) version() byte      { return 1 }
 
 // load reads and decodes the record at key.
 func load[T record](r *Reader, key tuple.Key) (T, error) {
