@@ -6,7 +6,7 @@
 // request's own work and proves that it still holds, so that a revoked login
 // or a lost membership counts at once and costs no round trip of its own.
 //
-// It knows store, fault and contract. Other rules call Authorize.
+// It knows store, factor, fault and contract. Other rules call Authorize.
 package auth
 
 import (
@@ -14,12 +14,14 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/factor"
 	"coditect.ai/platform/app/internal/fault"
 	"coditect.ai/platform/app/internal/store"
 )
@@ -36,6 +38,9 @@ type Config struct {
 	HashSlots    int            // passwords hashed at the same time: GOMAXPROCS
 	HashQueue    int            // callers waiting for a slot: 64 for each slot
 	HashWait     time.Duration  // the longest wait for a slot: 5 seconds
+	LinkBase     string         // what the links in mails begin with: http://localhost:3000
+	Passkeys     PasskeyConfig
+	FactorKeys   *Keyring // seals the secrets of authenticator apps: the keys of access tokens
 }
 
 func (c Config) withDefaults() Config {
@@ -49,6 +54,8 @@ func (c Config) withDefaults() Config {
 	c.HashSlots = or(c.HashSlots, runtime.GOMAXPROCS(0))
 	c.HashQueue = or(c.HashQueue, 64*c.HashSlots)
 	c.HashWait = or(c.HashWait, 5*time.Second)
+	c.LinkBase = strings.TrimSuffix(or(c.LinkBase, "http://localhost:3000"), "/")
+	c.Passkeys = c.Passkeys.withDefaults()
 	return c
 }
 
@@ -87,7 +94,11 @@ type Service struct {
 	gate     *gate
 	parser   *jwt.Parser
 	verified *verified
+	sealer   *factor.Sealer
+	passkeys *factor.RelyingParty
 	dummy    phc // what the password of an unknown address is held against
+
+	mailSecrets, onceSecrets []Secret // what mailed and repeated tokens are derived with
 }
 
 // New reports every fault of cfg together.
@@ -96,12 +107,22 @@ func New(cfg Config, st *store.Store, keys *Keyring, now func() time.Time) (*Ser
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configuring auth: %w", err)
 	}
+	sealer, err := factor.NewSealer(or(cfg.FactorKeys, keys).secrets())
+	if err != nil {
+		return nil, fmt.Errorf("configuring auth: %w", err)
+	}
+	passkeys, err := factor.NewRelyingParty(cfg.Passkeys.Domain, cfg.Passkeys.Name, cfg.Passkeys.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("configuring auth: %w", err)
+	}
 	return &Service{
-		cfg: cfg, store: st, keys: keys, now: now,
+		cfg: cfg, store: st, keys: keys, now: now, sealer: sealer, passkeys: passkeys,
 		gate:     newGate(cfg.HashSlots, cfg.HashQueue, cfg.HashWait),
 		parser:   newParser(cfg, keys, now),
 		verified: newVerified(),
 		dummy:    cfg.Password.unmatchable(),
+
+		mailSecrets: keys.Secrets(mailUse), onceSecrets: keys.Secrets(onceUse),
 	}, nil
 }
 
@@ -145,12 +166,14 @@ type TokenPair struct {
 	RefreshExpiresAt time.Time
 }
 
-// SignedIn answers Register and Login.
+// SignedIn answers who has signed in. With a SecondFactor nobody has yet, and
+// it says nothing else: the password was right and more is asked for.
 type SignedIn struct {
-	User     User
-	TenantID uuid.UUID // of the tokens
-	Tenants  []Membership
-	Tokens   TokenPair
+	SecondFactor *SecondFactor
+	User         User
+	TenantID     uuid.UUID // of the tokens
+	Tenants      []Membership
+	Tokens       TokenPair
 }
 
 // SelfTenantID is the id of the tenant that every user has alone.
@@ -228,7 +251,8 @@ type signIn struct {
 	token  refreshToken
 	device string
 	from   string
-	proof  []string // the methods that it was opened with
+	proof  []string     // the methods that it was opened with
+	parent *store.Login // the login that this one is opened from, if any: it lends its proof and its end
 }
 
 func newSignIn(device, address string) (signIn, error) {
@@ -249,7 +273,11 @@ func (in signIn) open(tx *store.Tx, cfg Config, user store.User, tenantID uuid.U
 		EndsAt: now.Add(cfg.LoginTTL),
 		Proof:  store.Proof{ID: in.id, At: now, Methods: in.proof},
 	}
+	if in.parent != nil {
+		login.Proof, login.EndsAt = in.parent.Proof, in.parent.EndsAt
+	}
 	login.ExpiresAt = earlier(now.Add(cfg.RefreshTTL), login.EndsAt)
+	Record(tx, tenantID, user.ID, actLoginOpened, in.id)
 	tx.PutLogin(login)
 	tx.PutRefreshToken(store.RefreshToken{
 		Hash: login.Current, UserID: user.ID, LoginID: in.id, ExpiresAt: login.ExpiresAt,
@@ -289,9 +317,11 @@ func (s *Service) Logout(ctx context.Context, a Access, everywhere bool) error {
 		}
 		seen = true
 		if !everywhere {
+			Record(tx, login.TenantID, user.ID, actLoginRevoked, login.ID)
 			tx.DeleteLogin(login)
 			return nil
 		}
+		Record(tx, SelfTenantID(user.ID), user.ID, actLoginsRevoked, user.ID)
 		return revokeAll(tx, user)
 	})
 }

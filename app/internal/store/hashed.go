@@ -23,6 +23,7 @@ type OneTimeToken struct {
 	Hash      TokenHash `json:"-"`
 	UserID    uuid.UUID `json:"user_id"`
 	Purpose   Purpose   `json:"purpose"`
+	Epoch     int64     `json:"epoch,omitempty"` // the user's LoginEpoch when it was made
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
