@@ -25,6 +25,8 @@ type Config struct {
 	StoreDir    string
 	ClusterFile string
 
+	FoundationDB FoundationDB
+
 	JWTSecretFile string
 	Issuer        string
 	Audience      string

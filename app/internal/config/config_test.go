@@ -87,6 +87,12 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{envCORSOrigins, "https://a.example,", false},
 		{envTrustedProxies, "2", true},
 		{envTrustedProxies, "17", false},
+		{"CODITECT_FDB_API_VERSION", "710", true},
+		{"CODITECT_FDB_API_VERSION", "720", false},
+		{"CODITECT_FDB_TIMEOUT", "2m", false},
+		{"CODITECT_FDB_SIZE_LIMIT", "1000000", true},
+		{"CODITECT_FDB_SIZE_LIMIT", "10000001", false},
+		{"FDB_TLS_CERTIFICATE_FILE", "cert.pem", false}, // without its key
 		{"CODITECT_LISTN", "x", false},
 	} {
 		_, _, err := Load([]string{tt.name + "=" + tt.value})

@@ -50,7 +50,7 @@ type Setting struct {
 
 // Settings returns the table in the order of its documentation.
 func Settings() []Setting {
-	return []Setting{
+	return append([]Setting{
 		{
 			contract.EnvListen, "host:port", "127.0.0.1:8080", "Address of the API. Port 0 takes a free one.",
 			address(func(c *Config) *string { return &c.Listen }, false),
@@ -146,7 +146,7 @@ func Settings() []Setting {
 			envTrustedProxies, "number", "0", "Proxies in front whose X-Forwarded-For entries count, 0 to 16. 0: the header is ignored.",
 			number(func(c *Config) *int { return &c.TrustedProxies }, 0, 16),
 		},
-	}
+	}, foundationDBSettings()...)
 }
 
 func text(at func(*Config) *string) func(*Config, string) error {
@@ -253,6 +253,9 @@ func checkTogether(c Config) []error {
 	var faults []error
 	if c.StoreEngine == contract.EngineFoundationDB && c.ClusterFile == "" {
 		faults = append(faults, fmt.Errorf("%s: needed with %s=%s", contract.EnvClusterFile, contract.EnvStoreEngine, contract.EngineFoundationDB))
+	}
+	if fdb := c.FoundationDB; (fdb.TLSCertFile == "") != (fdb.TLSKeyFile == "") {
+		faults = append(faults, errors.New("FDB_TLS_CERTIFICATE_FILE, FDB_TLS_KEY_FILE: neither is of use without the other"))
 	}
 	if c.RefreshTTL > c.LoginTTL {
 		faults = append(faults, fmt.Errorf("%s: a refresh token (%v) must not outlive its login (%s=%v)", envRefreshTTL, c.RefreshTTL, envLoginTTL, c.LoginTTL))
