@@ -46,7 +46,7 @@ func RecoveryHash(userID uuid.UUID, code string) (store.TokenHash, bool) {
 	}
 	text := strings.NewReplacer("-", "", " ", "", "o", "0", "i", "1", "l", "1").Replace(strings.ToLower(code))
 	secret, err := crockford.DecodeString(text)
-	if err != nil || len(secret) != recoveryBytes || strings.ContainsAny(text, "\r\n") {
+	if err != nil || len(text) != crockford.EncodedLen(recoveryBytes) || len(secret) != recoveryBytes {
 		return store.TokenHash{}, false
 	}
 	return hashRecovery(userID, secret), true
