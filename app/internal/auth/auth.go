@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -331,8 +332,9 @@ const maxTidied = 100
 
 // revokeAll ends every login of user however many there are: raising the epoch
 // does it at once. The records of the first of them are removed along with it;
-// those of the rest are swept when they expire.
-func revokeAll(tx *store.Tx, user store.User) error {
+// those of the rest are swept when they expire. The records of kept are left to
+// the caller.
+func revokeAll(tx *store.Tx, user store.User, kept ...uuid.UUID) error {
 	user.LoginEpoch++
 	user.UpdatedAt = tx.Now()
 	tx.UpdateUser(user)
@@ -341,7 +343,9 @@ func revokeAll(tx *store.Tx, user store.User) error {
 		return fmt.Errorf("listing the logins: %w", err)
 	}
 	for _, l := range logins {
-		tx.DeleteLogin(l)
+		if !slices.Contains(kept, l.ID) {
+			tx.DeleteLogin(l)
+		}
 	}
 	return nil
 }

@@ -44,16 +44,16 @@ const (
 var ErrMailedToken = fault.New(fault.InvalidMailedToken, "The link is not valid: it was used, has expired or was replaced; ask for a new one.")
 
 // NewLetter makes a letter and the hash of the token that it brings. The token
-// itself is nowhere: who sends the letter derives it anew. tenantName is for
-// invitations.
-func (s *Service) NewLetter(kind LetterKind, userID uuid.UUID, to, tenantName string, expires time.Time) (store.Letter, store.TokenHash, error) {
+// itself is nowhere: who sends the letter derives it anew. It is good for ttl
+// from now.
+func (s *Service) NewLetter(kind LetterKind, userID uuid.UUID, to string, ttl time.Duration) (store.Letter, store.TokenHash, error) {
 	id, err := newID()
 	if err != nil {
 		return store.Letter{}, store.TokenHash{}, err
 	}
 	l := store.Letter{
-		ID: id, Kind: string(kind), UserID: userID, To: to, TenantName: tenantName,
-		Seed: random(seedBytes), KeyID: s.mailSecrets[0].ID, ExpiresAt: expires,
+		ID: id, Kind: string(kind), UserID: userID, To: to,
+		Seed: random(seedBytes), KeyID: s.mailSecrets[0].ID, ExpiresAt: s.now().UTC().Truncate(time.Millisecond).Add(ttl),
 	}
 	return l, sha256.Sum256(mailedToken(s.mailSecrets[0], l)), nil
 }

@@ -23,8 +23,8 @@ type Credentials struct {
 }
 
 const (
-	maxListed   = 100 // tenants in an answer
-	loginTrials = 3   // of a password whose hash changes meanwhile
+	maxListed   = MaxTenants + 1 // tenants in an answer: the self-tenant comes on top
+	loginTrials = 3              // of a password whose hash changes meanwhile
 )
 
 // errCredentials is the one answer to an unknown address and a wrong password.

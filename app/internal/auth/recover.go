@@ -28,14 +28,14 @@ func (s *Service) ForgotPassword(ctx context.Context, address, from string) erro
 	if err != nil {
 		return err
 	}
-	letter, hash, err := s.NewLetter(LetterReset, nobody, email, "", s.now().Add(resetTTL))
+	letter, hash, err := s.NewLetter(LetterReset, nobody, email, resetTTL)
 	if err != nil {
 		return err
 	}
 	lately := limit{name: "forgot"}.hash(email)
 	mails := mailLimit.hash(addressSubject(from))
 	return s.store.Update(ctx, func(tx *store.Tx) error {
-		token := store.OneTimeToken{Hash: hash, UserID: nobody, Purpose: store.PurposeReset, ExpiresAt: tx.Now().Add(resetTTL)}
+		token := store.OneTimeToken{Hash: hash, UserID: nobody, Purpose: store.PurposeReset, ExpiresAt: letter.ExpiresAt}
 		if tx.Again() {
 			if _, err := tx.OneTimeToken(hash, store.PurposeReset); !errors.Is(err, store.ErrNotFound) {
 				return err // nil: an earlier run did it

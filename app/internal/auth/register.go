@@ -185,7 +185,7 @@ func (s *Service) newcomer(r Registration) (n newcomer, err error) {
 	}
 	n.tenant = store.Tenant{ID: SelfTenantID(userID), Name: r.tenantName(), CreatedAt: created, UpdatedAt: created}
 	n.member = store.Membership{TenantID: n.tenant.ID, UserID: userID, Role: store.RoleOwner, CreatedAt: created}
-	n.letter, n.token, err = s.NewLetter(LetterVerify, userID, r.Email, "", created.Add(verifyTTL))
+	n.letter, n.token, err = s.NewLetter(LetterVerify, userID, r.Email, verifyTTL)
 	return n, err
 }
 

@@ -109,9 +109,9 @@ func (r *Reader) check(p kv.Pair) (kind string, problem error) {
 		return nameSessionsByUser, r.same(r.space.session(ids[0], ids[2]), p.Value)
 	case "sessions #":
 		return "session_owners", r.checkOwner(p.Value, ids[0])
-	case "refresh_tokens $", "one_time_tokens $", "kept_answers $":
+	case "refresh_tokens $", "one_time_tokens $", "kept_answers $", "challenges $":
 		return formKind(form), r.checkHashed(formKind(form), elements[1])
-	case "users # refresh_tokens $", "users # one_time_tokens $", "users # kept_answers $":
+	case "users # refresh_tokens $", "users # one_time_tokens $", "users # kept_answers $", "users # challenges $":
 		return "owned", r.checkOwned(p.Value, ids[0], elements)
 	case "throttles $":
 		return nameThrottles, r.checkThrottle(p.Value, elements[1])
@@ -130,8 +130,6 @@ func (r *Reader) check(p kv.Pair) (kind string, problem error) {
 		return nameFactors, r.checkFactors(p.Value, ids[0])
 	case "passkeys $":
 		return namePasskeys, r.checkPasskey(p.Value, elements[1])
-	case "challenges $":
-		return nameChallenges, r.checkChallenge(p.Value, elements[1])
 	case "expiry $ logins # #", "expiry $ refresh_tokens $", "expiry $ challenges $",
 		"expiry $ one_time_tokens $", "expiry $ kept_answers $", "expiry $ throttles $",
 		"expiry $ invitations # #", "expiry $ audit # #":

@@ -40,7 +40,7 @@ func (r *Reader) checkHashed(kind string, element any) error {
 	if err != nil {
 		return err
 	}
-	indexed := true
+	indexed := owner != uuid.Nil
 	if kind == nameRefreshTokens {
 		token, err := load[RefreshToken](r, r.space.hashed(kind, hash))
 		if err != nil {

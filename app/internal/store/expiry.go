@@ -54,7 +54,7 @@ func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 			e.record = s.login(user, login)
 			return e, nil
 		}
-	case (kind == nameThrottles || kind == nameChallenges || isOwnedKind(kind)) && len(id) == 1:
+	case (kind == nameThrottles || isOwnedKind(kind)) && len(id) == 1:
 		if hash, isHash := asHash(id[0]); isHash {
 			e.record, e.hash = s.hashed(kind, hash), hash
 			return e, nil
@@ -79,10 +79,6 @@ func (r *Reader) holds(e expiryEntry) (index []tuple.Key, holds bool, err error)
 		var l Login
 		l, err = load[Login](r, e.record)
 		at = l.ExpiresAt
-	case nameChallenges:
-		var c Challenge
-		c, err = load[Challenge](r, e.record)
-		at = c.ExpiresAt
 	case nameThrottles:
 		var th Throttle
 		th, err = load[Throttle](r, e.record)

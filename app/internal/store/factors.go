@@ -92,18 +92,10 @@ func (Challenge) version() byte { return 1 }
 //
 //	users/{user}/factors        factors record
 //	passkeys/{credential id}    user id: a credential belongs to one user
-//	challenges/{SHA-256}        challenge record
+//	challenges/{SHA-256}        challenge record, owned as one-time tokens are
 func (s space) factors(u uuid.UUID) tuple.Key { return s.user(u).Text(nameFactors) }
 func (s space) passkey(credential []byte) tuple.Key {
 	return s.prefix.Text(namePasskeys).Bytes(credential)
-}
-
-func (s space) challenge(hash TokenHash) tuple.Key {
-	return s.prefix.Text(nameChallenges).Bytes(hash[:])
-}
-
-func (s space) challengeExpiry(at time.Time, hash TokenHash) tuple.Key {
-	return s.expiry().Int(at.UnixMilli()).Text(nameChallenges).Bytes(hash[:])
 }
 
 // Factors returns the user's second factors: none where there is no record.
@@ -155,7 +147,7 @@ func (r *Reader) PasskeyOwner(credential []byte) (uuid.UUID, error) {
 // Challenge returns the challenge whose token has this hash, or ErrNotFound
 // where there is none or it has expired.
 func (r *Reader) Challenge(hash TokenHash) (Challenge, error) {
-	c, err := load[Challenge](r, r.space.challenge(hash))
+	c, err := load[Challenge](r, r.space.hashed(nameChallenges, hash))
 	if err != nil {
 		return Challenge{}, err
 	}
@@ -166,17 +158,14 @@ func (r *Reader) Challenge(hash TokenHash) (Challenge, error) {
 	return c, nil
 }
 
-// PutChallenge adds a challenge with its expiry entry. One that was read is
-// never changed.
+// PutChallenge adds a challenge. One that was read is never changed.
 func (t *Tx) PutChallenge(c Challenge) {
-	t.set(t.space.challengeExpiry(c.ExpiresAt, c.Hash), []byte{})
-	t.put(c, t.space.challenge(c.Hash))
+	t.putHashed(c, nameChallenges, c.UserID, c.Hash, c.ExpiresAt)
 }
 
 // DeleteChallenge removes a challenge that was read in this transaction.
 func (t *Tx) DeleteChallenge(c Challenge) {
-	t.clear(t.space.challenge(c.Hash))
-	t.clear(t.space.challengeExpiry(c.ExpiresAt, c.Hash))
+	t.deleteHashed(nameChallenges, c.UserID, c.Hash, c.ExpiresAt)
 }
 
 func (r *Reader) checkFactors(value []byte, userID uuid.UUID) error {
@@ -192,10 +181,7 @@ func (r *Reader) checkFactors(value []byte, userID uuid.UUID) error {
 			return fmt.Errorf("passkey %s: %w", p.ID, err)
 		}
 	}
-	if _, err := r.User(userID); err != nil {
-		return fmt.Errorf("user: %w", err)
-	}
-	return nil
+	return r.checkPresent(userID)
 }
 
 func (r *Reader) checkPasskey(value []byte, credential any) error {
@@ -210,22 +196,6 @@ func (r *Reader) checkPasskey(value []byte, credential any) error {
 	id, _ := credential.([]byte)
 	if !slices.ContainsFunc(f.Passkeys, func(p Passkey) bool { return bytes.Equal(p.CredentialID, id) }) {
 		return errDiffers
-	}
-	return nil
-}
-
-// checkChallenge does not ask for the user: challenges may outlive them.
-func (r *Reader) checkChallenge(value []byte, hash any) error {
-	c, err := decode[Challenge](value)
-	if err != nil {
-		return err
-	}
-	b, isBytes := hash.([]byte)
-	if !isBytes || len(b) != len(TokenHash{}) {
-		return errForeign
-	}
-	if err := r.same(r.space.challengeExpiry(c.ExpiresAt, TokenHash(b)), []byte{}); err != nil {
-		return fmt.Errorf("%w: %w", errNoExpiry, err)
 	}
 	return nil
 }

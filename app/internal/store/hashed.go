@@ -56,10 +56,13 @@ func HashOf(parts ...[]byte) TokenHash {
 	return TokenHash(h.Sum(nil))
 }
 
-// putHashed adds a record that expires, with the index of its owner. Nobody owns a throttle.
+// putHashed adds a record that expires, with the index of its owner. Nobody
+// owns a throttle, nor a challenge that was given to somebody unknown.
 func (t *Tx) putHashed(rec record, kind string, userID uuid.UUID, hash TokenHash, expiresAt time.Time) {
 	t.set(t.space.hashedExpiry(expiresAt, kind, hash), []byte{})
-	t.set(t.space.owned(userID, kind, hash), []byte{})
+	if userID != uuid.Nil {
+		t.set(t.space.owned(userID, kind, hash), []byte{})
+	}
 	t.put(rec, t.space.hashed(kind, hash))
 }
 
@@ -78,6 +81,9 @@ func (r *Reader) ownership(kind string, hash TokenHash) (userID uuid.UUID, expir
 	case nameKeptAnswers:
 		rec, err := load[KeptAnswer](r, key)
 		return rec.UserID, rec.ExpiresAt, err
+	case nameChallenges:
+		rec, err := load[Challenge](r, key)
+		return rec.UserID, rec.ExpiresAt, err
 	default:
 		rec, err := load[RefreshToken](r, key)
 		return rec.UserID, rec.ExpiresAt, err
@@ -85,7 +91,7 @@ func (r *Reader) ownership(kind string, hash TokenHash) (userID uuid.UUID, expir
 }
 
 // ownedKinds are the kinds that users own by hash.
-var ownedKinds = []string{nameRefreshTokens, nameOneTimeTokens, nameKeptAnswers}
+var ownedKinds = []string{nameRefreshTokens, nameOneTimeTokens, nameKeptAnswers, nameChallenges}
 
 func isOwnedKind(kind string) bool { return slices.Contains(ownedKinds, kind) }
 
@@ -153,7 +159,9 @@ func (r *Reader) Throttle(hash TokenHash) (Throttle, error) {
 
 // PutThrottle replaces a throttle that was read in this transaction.
 func (t *Tx) PutThrottle(th Throttle) {
-	t.DeleteThrottle(th)
+	if !th.indexed.IsZero() && !th.indexed.Equal(th.ExpiresAt) {
+		t.clear(t.space.hashedExpiry(th.indexed, nameThrottles, th.Hash))
+	}
 	t.set(t.space.hashedExpiry(th.ExpiresAt, nameThrottles, th.Hash), []byte{})
 	t.put(th, t.space.hashed(nameThrottles, th.Hash))
 }

@@ -125,7 +125,7 @@ func (t *Tx) removeKey(p kv.Pair, m Removal) (kept bool, err error) {
 		}
 		l.UserID, l.ID, l.indexed = ids[0], ids[1], l.ExpiresAt
 		t.DeleteLogin(l)
-	case "users # refresh_tokens $", "users # one_time_tokens $", "users # kept_answers $":
+	case "users # refresh_tokens $", "users # one_time_tokens $", "users # kept_answers $", "users # challenges $":
 		kind, _ := elements[2].(string)
 		hash, isHash := asHash(elements[3])
 		if !isHash {
