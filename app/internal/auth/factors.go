@@ -33,6 +33,15 @@ func (c PasskeyConfig) withDefaults() PasskeyConfig {
 	return c
 }
 
+// The acts of second factors, as audit trails name them.
+const (
+	actFactorAdded      = "factor.added"
+	actFactorRemoved    = "factor.removed"
+	actFactorSuspected  = "factor.suspected"
+	actRecoveryReplaced = "factor.recovery_codes_replaced"
+	actRecoveryUsed     = "factor.recovery_code_used"
+)
+
 // maxPasskeys is how many a user may have.
 const maxPasskeys = 20
 
@@ -40,7 +49,7 @@ var (
 	errNoFactor     = fault.New(fault.NotFound, "You have no such second factor.")
 	errTOTPExists   = fault.New(fault.FactorExists, "There is an authenticator app already; remove it first.")
 	errKnownPasskey = fault.New(fault.FactorExists, "This passkey is registered already.")
-	errManyPasskeys = fault.New(fault.FactorExists, fmt.Sprintf("There are %d passkeys already; remove one first.", maxPasskeys))
+	errManyPasskeys = fault.New(fault.LimitReached, fmt.Sprintf("There are %d passkeys already; remove one first.", maxPasskeys))
 )
 
 // Factors are a user's second factors, as they see them.
@@ -164,6 +173,7 @@ func (n addition) add(tx *store.Tx, a Access, f store.Factors, c store.Challenge
 	tx.PutLogin(login)
 	tx.PutFactors(f)
 	tx.DeleteChallenge(c)
+	Record(tx, SelfTenantID(a.UserID), a.UserID, actFactorAdded, n.id, "kind", n.method)
 	return nil
 }
 
@@ -209,7 +219,7 @@ func (s *Service) FinishTOTP(ctx context.Context, a Access, challenge, code stri
 		}
 		step, ok := factor.MatchTOTP(secret, code, tx.Now(), 0)
 		if !ok {
-			return errFactor.Because(errors.New("not a code of the app to be added"))
+			return fault.Invalid(fault.Field{Field: "code", Problem: "is not what the app shows now"})
 		}
 		f.TOTP = &store.TOTP{ID: n.id, Sealed: c.Sealed, LastStep: step, CreatedAt: tx.Now()}
 		f.Failed = store.Failed{}
@@ -342,7 +352,7 @@ func (s *Service) RenamePasskey(ctx context.Context, a Access, id uuid.UUID, nam
 // RemovePasskey removes a passkey of the user's. With the last second factor
 // the recovery codes go too.
 func (s *Service) RemovePasskey(ctx context.Context, a Access, id uuid.UUID) error {
-	return s.remove(ctx, a, func(f store.Factors) (store.Factors, bool) {
+	return s.remove(ctx, a, methodPasskey, func(f store.Factors) (store.Factors, bool) {
 		i := placeOf(f, id)
 		if i < 0 {
 			return f, false
@@ -354,7 +364,7 @@ func (s *Service) RemovePasskey(ctx context.Context, a Access, id uuid.UUID) err
 
 // RemoveTOTP removes the authenticator app, as RemovePasskey does a passkey.
 func (s *Service) RemoveTOTP(ctx context.Context, a Access) error {
-	return s.remove(ctx, a, func(f store.Factors) (store.Factors, bool) {
+	return s.remove(ctx, a, methodTOTP, func(f store.Factors) (store.Factors, bool) {
 		there := f.TOTP != nil
 		f.TOTP, f.Failed = nil, store.Failed{}
 		return f, there
@@ -362,7 +372,7 @@ func (s *Service) RemoveTOTP(ctx context.Context, a Access) error {
 }
 
 // remove takes a factor away; without reports whether it was there.
-func (s *Service) remove(ctx context.Context, a Access, without func(store.Factors) (store.Factors, bool)) error {
+func (s *Service) remove(ctx context.Context, a Access, kind string, without func(store.Factors) (store.Factors, bool)) error {
 	seen := false // by an earlier run, whose commit may have taken effect
 	return s.store.Update(ctx, func(tx *store.Tx) error {
 		_, f, err := s.recent(tx.Reader, a)
@@ -378,6 +388,7 @@ func (s *Service) remove(ctx context.Context, a Access, without func(store.Facto
 		}
 		seen = true
 		tx.PutFactors(f)
+		Record(tx, SelfTenantID(a.UserID), a.UserID, actFactorRemoved, a.UserID, "kind", kind)
 		return nil
 	})
 }
@@ -393,8 +404,12 @@ func (s *Service) NewRecoveryCodes(ctx context.Context, a Access) (Recovery, err
 		if !f.Any() {
 			return errNoFactor
 		}
+		if len(f.Recovery) > 0 && f.Recovery[0] == hashes[0] { // an earlier run
+			return nil
+		}
 		f.Recovery = hashes
 		tx.PutFactors(f)
+		Record(tx, SelfTenantID(a.UserID), a.UserID, actRecoveryReplaced, a.UserID)
 		return nil
 	})
 	if err != nil {

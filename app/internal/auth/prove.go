@@ -136,6 +136,7 @@ func proveRecovery(tx *store.Tx, f store.Factors, try factorTry) *fault.Error {
 	}
 	f.Recovery = slices.Delete(slices.Clone(f.Recovery), at, at+1)
 	tx.PutFactors(f)
+	Record(tx, SelfTenantID(f.UserID), f.UserID, actRecoveryUsed, f.UserID)
 	return nil
 }
 
@@ -152,6 +153,7 @@ func (s *Service) provePasskey(tx *store.Tx, user store.User, f store.Factors, t
 	case used.Cloned:
 		p.SuspectedAt = tx.Now()
 		tx.PutFactors(f)
+		Record(tx, SelfTenantID(f.UserID), f.UserID, actFactorSuspected, p.ID)
 		return errFactor.Because(fmt.Errorf("the counter of passkey %s went back: it may be cloned, and is trusted no more", p.ID))
 	}
 	p.SignCount, p.BackedUp, p.LastUsedAt = used.SignCount, used.BackedUp, tx.Now()

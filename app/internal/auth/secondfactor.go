@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -172,7 +173,7 @@ func (s *Service) finish(ctx context.Context, f finishing) (SignedIn, error) {
 		if method, refused, err = s.prove(tx, user, factors, f.try); err != nil || refused != nil {
 			return err
 		}
-		in.proof = append(f.methods[:len(f.methods):len(f.methods)], method)
+		in.proof = append(slices.Clip(f.methods), method)
 		in.device = or(in.device, challenge.Device)
 		if member, tenants, err = choose(tx, user.ID, or(f.tenantID, challenge.TenantID)); err != nil {
 			return err

@@ -105,9 +105,11 @@ func (s *Service) StepUp(ctx context.Context, a Access, form StepUpForm) (Proven
 	if err != nil {
 		return Proven{}, err
 	}
-	checked, err := s.checkOwn(ctx, a, form.Password, form.Address)
-	if err != nil {
-		return Proven{}, err
+	var checked store.User
+	if form.Password != "" {
+		if checked, err = s.proven(ctx, a, form.Password, form.Address, "password"); err != nil {
+			return Proven{}, err
+		}
 	}
 	proof := store.Proof{ID: try.id, At: s.now().UTC().Truncate(time.Millisecond)}
 	var refused *fault.Error
@@ -128,7 +130,7 @@ func (s *Service) StepUp(ctx context.Context, a Access, form StepUpForm) (Proven
 		proof.Methods = nil
 		if form.Password != "" {
 			if user.PasswordHash != checked.PasswordHash {
-				return errPasswordChanging
+				return errChanging
 			}
 			proof.Methods = append(proof.Methods, methodPassword)
 		}
@@ -150,7 +152,7 @@ func (s *Service) StepUp(ctx context.Context, a Access, form StepUpForm) (Proven
 	case err != nil:
 		return Proven{}, err
 	case refused != nil:
-		return Proven{}, refused
+		return Proven{}, form.Proof.refusal(refused)
 	}
 	return Proven{Methods: proof.Methods, At: proof.At, Until: proof.At.Add(RecentFor)}, nil
 }
@@ -172,10 +174,23 @@ func (s *Service) proveAgain(
 	return method, refusal, err
 }
 
-var (
-	errPasswordChanging = &fault.Error{Code: fault.Busy, Message: "The password is being changed; try again.", RetryAfter: time.Second}
-	errFactorMissing    = fault.Invalid(fault.Field{Field: "totp", Problem: "is required, or else recovery_code or passkey: the account has a second factor"})
-)
+var errFactorMissing = fault.Invalid(fault.Field{Field: "totp", Problem: "is required, or else recovery_code or passkey: the account has a second factor"})
+
+// refusal names the field of a proof that does not hold: for who is signed in
+// already, 401 would tell a client that its token is at fault.
+func (p FactorProof) refusal(err error) error {
+	if fault.CodeOf(err) != fault.InvalidFactor {
+		return err
+	}
+	field := "totp"
+	switch {
+	case p.RecoveryCode != "":
+		field = "recovery_code"
+	case len(p.Passkey) > 0:
+		field = "passkey"
+	}
+	return fault.Invalid(fault.Field{Field: field, Problem: "is wrong, was used already or is trusted no more"}).Because(err)
+}
 
 func (p FactorProof) empty() bool { return p.TOTP == "" && p.RecoveryCode == "" && len(p.Passkey) == 0 }
 
@@ -190,37 +205,11 @@ func (f StepUpForm) try() (factorTry, challengeToken, error) {
 	}
 	try, err := newTry(f.Proof)
 	if err != nil || len(f.Proof.Passkey) == 0 {
-		return try, challengeToken{}, err
+		return try, challengeToken{}, f.Proof.refusal(err)
 	}
 	token, err := parseChallengeToken(f.Challenge)
 	try.challenge, try.verified = token.webauthn(), f.Password == ""
 	return try, token, err
-}
-
-// checkOwn holds a password against that of the user of a, and returns them as
-// they were then. Without a password it asks nothing.
-func (s *Service) checkOwn(ctx context.Context, a Access, password, address string) (user store.User, err error) {
-	if password == "" {
-		return store.User{}, nil
-	}
-	var try *attempt
-	err = s.store.View(ctx, func(r *store.Reader) (err error) {
-		if user, _, err = s.self(r, a); err != nil {
-			return err
-		}
-		try = newAttempt(user.Email, address)
-		return try.read(r, user.ID)
-	})
-	if err != nil {
-		return store.User{}, err
-	}
-	if err := s.admit(ctx, try); err != nil {
-		return store.User{}, err
-	}
-	if _, err = s.check(ctx, user, true, password); err != nil {
-		return store.User{}, s.failed(ctx, try, err)
-	}
-	return user, s.passed(ctx, try)
 }
 
 // self returns the user of a with their second factors, once a is authorized.
