@@ -90,7 +90,7 @@ func (k *keeper) tryOpen(ctx context.Context) (*store.Store, error) {
 	k.db = db
 	k.mu.Unlock()
 	k.measure(service, st)
-	measureEngine(k.p.metrics, db)
+	engines[cfg.StoreEngine].measure(k.p.metrics, db)
 	k.p.api.Open(&httpapi.Backend{
 		Auth:     service,
 		Sessions: session.NewService(st),

@@ -31,6 +31,9 @@ func New(tb testing.TB) (c Cluster, file string) {
 	return c, file
 }
 
+// Name is the cluster's description and ID.
+func (c Cluster) Name() string { return c.name }
+
 // Named is the cluster of that description and ID.
 func Named(name string) Cluster { return Cluster{name} }
 
