@@ -34,6 +34,8 @@ const (
 	HealthPath = BasePath + "/health"
 	// ReadyPath answers 200 only while the store answers in time: the readiness probe and the load balancer's check.
 	ReadyPath = BasePath + "/ready"
+	// KeySetPath answers the public keys that verify access tokens (RFC 7517).
+	KeySetPath = BasePath + "/.well-known/jwks.json"
 	// MetricsPath is on InternalPort.
 	MetricsPath = "/metrics"
 )

@@ -63,6 +63,22 @@ func bearer(h http.Header) (string, error) {
 	return token, nil
 }
 
+// HeaderIdempotencyKey makes a request that comes again the same act.
+const HeaderIdempotencyKey = "Idempotency-Key"
+
+// idempotencyKey returns the key of a request, "" where it has none.
+func idempotencyKey(h http.Header) (string, error) {
+	given := h[HeaderIdempotencyKey]
+	if len(given) == 0 {
+		return "", nil
+	}
+	const most = 255
+	if len(given) > 1 || given[0] == "" || len(given[0]) > most || strings.ContainsFunc(given[0], func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", malformed(HeaderIdempotencyKey, "must be given once, as 1 to 255 printable ASCII characters without spaces")
+	}
+	return given[0], nil
+}
+
 // challenge is the WWW-Authenticate of a 401, which HTTP demands with each.
 func challenge(f *fault.Error) string {
 	realm := `Bearer realm="` + contract.ServiceName + `"`
@@ -121,7 +137,7 @@ func (p cors) decorate(h http.Header, r *http.Request) {
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", contract.HeaderRequestID+", "+contract.HeaderVersion+", Retry-After")
 	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+contract.HeaderRequestID)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+HeaderIdempotencyKey+", "+contract.HeaderRequestID)
 		h.Set("Access-Control-Max-Age", "600")
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"coditect.ai/platform/app/internal/session"
 	"coditect.ai/platform/app/internal/store"
 	"coditect.ai/platform/app/internal/telemetry"
+	"coditect.ai/platform/app/internal/tenant"
 )
 
 const password = "correct horse battery staple"
@@ -58,7 +59,7 @@ func newClosedService(tb testing.TB, change ...func(*httpapi.Options)) *service 
 		c(&opts)
 	}
 	s.api = httpapi.New(opts)
-	s.server = httptest.NewServer(s.api)
+	s.server = watched(tb, s.api, s.logs)
 	tb.Cleanup(s.server.Close)
 	return s
 }
@@ -75,7 +76,7 @@ func (s *service) open() {
 	rules, err := auth.New(auth.Config{Password: auth.PasswordParams{MemoryKiB: 64, Iterations: 1, Parallelism: 1}}, st, keys, time.Now)
 	must(s.t, err)
 	s.api.Open(&httpapi.Backend{
-		Auth: rules, Sessions: session.NewService(st),
+		Auth: rules, Sessions: session.NewService(st), Tenants: tenant.NewService(st, rules),
 		Probe: func(ctx context.Context) error {
 			return s.db.Read(ctx, func(r kv.Reader) error { _, err := r.Get([]byte("probe")); return err })
 		},
@@ -85,8 +86,9 @@ func (s *service) open() {
 // breakable is a database that can be told to fail or to hang.
 type breakable struct {
 	kv.Database
-	down atomic.Bool
-	hang atomic.Bool
+	down     atomic.Bool
+	hang     atomic.Bool
+	conflict atomic.Bool // of every change
 }
 
 func (b *breakable) check(ctx context.Context) error {
@@ -103,6 +105,9 @@ func (b *breakable) check(ctx context.Context) error {
 func (b *breakable) Transact(ctx context.Context, fn func(kv.Transaction) error) error {
 	if err := b.check(ctx); err != nil {
 		return err
+	}
+	if b.conflict.Load() {
+		return kv.ErrConflict
 	}
 	return b.Database.Transact(ctx, fn)
 }
