@@ -20,7 +20,7 @@ import (
 	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/httpapi"
 	"coditect.ai/platform/app/internal/kv"
-	"coditect.ai/platform/app/internal/kv/sqlitekv"
+	"coditect.ai/platform/app/internal/kv/enginetest"
 	"coditect.ai/platform/app/internal/session"
 	"coditect.ai/platform/app/internal/store"
 	"coditect.ai/platform/app/internal/telemetry"
@@ -29,7 +29,7 @@ import (
 
 const password = "correct horse battery staple"
 
-// service is a whole API on a loopback port, on the embedded engine.
+// service is a whole API on a loopback port, on the build's engine.
 type service struct {
 	t       testing.TB
 	api     *httpapi.API
@@ -66,8 +66,7 @@ func newClosedService(tb testing.TB, change ...func(*httpapi.Options)) *service 
 
 func (s *service) open() {
 	s.t.Helper()
-	inner, err := sqlitekv.Open(s.t.Context(), sqlitekv.Options{Dir: s.t.TempDir()})
-	must(s.t, err)
+	inner := enginetest.Open(s.t)
 	s.db = &breakable{Database: inner}
 	s.t.Cleanup(func() { must(s.t, inner.Close()) })
 	keys, err := auth.ParseKeyring([]byte(auth.GenerateKey() + "\n"))

@@ -17,7 +17,7 @@ import (
 
 	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/httpapi"
-	"coditect.ai/platform/app/internal/kv/sqlitekv"
+	"coditect.ai/platform/app/internal/kv/enginetest"
 	"coditect.ai/platform/app/internal/load"
 	"coditect.ai/platform/app/internal/session"
 	"coditect.ai/platform/app/internal/store"
@@ -27,8 +27,7 @@ import (
 // serve starts a whole service; between stands before its handler.
 func serve(t *testing.T, between func(http.Handler) http.Handler) string {
 	t.Helper()
-	db, err := sqlitekv.Open(t.Context(), sqlitekv.Options{Dir: t.TempDir()})
-	must(t, err)
+	db := enginetest.Open(t)
 	keys, err := auth.ParseKeyring([]byte(auth.GenerateKey() + "\n"))
 	must(t, err)
 	st := store.New(db, "test", time.Now)
