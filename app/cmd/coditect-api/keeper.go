@@ -82,7 +82,7 @@ func (k *keeper) tryOpen(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := auth.New(authConfig(cfg), st, k.p.keys, k.p.now)
+	service, err := auth.New(authConfig(cfg, k.p.keys.factors), st, k.p.keys.tokens, k.p.now)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the rules: %w", err), db.Close())
 	}

@@ -45,6 +45,10 @@ type Config struct {
 	DrainPause     time.Duration
 	ShutdownGrace  time.Duration
 
+	PasskeyDomain  string
+	PasskeyOrigins []string
+	FactorKeyFile  string // "" for JWTSecretFile
+
 	CORSOrigins    []string
 	TrustedProxies int
 }

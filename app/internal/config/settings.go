@@ -146,7 +146,7 @@ func Settings() []Setting {
 			envTrustedProxies, "number", "0", "Proxies in front whose X-Forwarded-For entries count, 0 to 16. 0: the header is ignored.",
 			number(func(c *Config) *int { return &c.TrustedProxies }, 0, 16),
 		},
-	}, foundationDBSettings()...)
+	}, append(factorSettings(), foundationDBSettings()...)...)
 }
 
 func text(at func(*Config) *string) func(*Config, string) error {
@@ -232,20 +232,30 @@ func logLevel(c *Config, v string) error {
 }
 
 func corsOrigins(c *Config, v string) error {
-	if v == "" {
+	if v == "*" {
+		c.CORSOrigins = []string{v}
 		return nil
 	}
-	var origins []string
+	var err error
+	c.CORSOrigins, err = origins(v)
+	return err
+}
+
+// origins reads a comma-separated list; "" has none.
+func origins(v string) ([]string, error) {
+	if v == "" {
+		return nil, nil
+	}
+	var all []string
 	for o := range strings.SplitSeq(v, ",") {
 		o = strings.TrimSpace(o)
 		u, err := url.Parse(o)
-		if o != "*" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != o) {
-			return fmt.Errorf(`%q is not an origin such as https://coditect.ai: scheme and host in lower case, no path`, o)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.ToLower(u.Scheme+"://"+u.Host) != o {
+			return nil, fmt.Errorf(`%q is not an origin such as https://coditect.ai: scheme and host in lower case, no path`, o)
 		}
-		origins = append(origins, o)
+		all = append(all, o)
 	}
-	c.CORSOrigins = origins
-	return nil
+	return all, nil
 }
 
 // checkTogether returns the faults that only several settings show together.
@@ -257,6 +267,7 @@ func checkTogether(c Config) []error {
 	if fdb := c.FoundationDB; (fdb.TLSCertFile == "") != (fdb.TLSKeyFile == "") {
 		faults = append(faults, errors.New("FDB_TLS_CERTIFICATE_FILE, FDB_TLS_KEY_FILE: neither is of use without the other"))
 	}
+	faults = append(faults, checkPasskeys(c)...)
 	if c.RefreshTTL > c.LoginTTL {
 		faults = append(faults, fmt.Errorf("%s: a refresh token (%v) must not outlive its login (%s=%v)", envRefreshTTL, c.RefreshTTL, envLoginTTL, c.LoginTTL))
 	}

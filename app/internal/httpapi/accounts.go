@@ -66,7 +66,7 @@ type Tokens struct {
 	RefreshExpiresAt time.Time `json:"refresh_expires_at"`
 }
 
-// SignedIn answers a registration and a login.
+// SignedIn answers whatever signs somebody in.
 type SignedIn struct {
 	User     User      `json:"user"`
 	TenantID uuid.UUID `json:"tenant_id"` // of the tokens
@@ -94,12 +94,12 @@ func register(ctx context.Context, c *call, in RegisterRequest) (SignedIn, error
 	return signedIn(done), err
 }
 
-func login(ctx context.Context, c *call, in LoginRequest) (SignedIn, error) {
+func login(ctx context.Context, c *call, in LoginRequest) (LoggedIn, error) {
 	done, err := c.backend.Auth.Login(ctx, auth.Credentials{
 		Email: in.Email, Password: in.Password, TenantID: in.TenantID,
 		Device: in.Device, Address: c.address(),
 	})
-	return signedIn(done), err
+	return loggedIn(done), err
 }
 
 func refresh(ctx context.Context, c *call, in RefreshRequest) (Refreshed, error) {

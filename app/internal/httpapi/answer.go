@@ -51,9 +51,9 @@ var (
 // statusOf is the one place that gives a code its HTTP status.
 func statusOf(code fault.Code) int {
 	switch code {
-	case fault.InvalidRequest, fault.ValidationFailed, fault.InvalidMailedToken:
+	case fault.InvalidRequest, fault.ValidationFailed, fault.InvalidChallenge, fault.InvalidMailedToken:
 		return http.StatusBadRequest
-	case fault.InvalidCredentials, fault.InvalidToken, fault.StepUpRequired, fault.InvalidFactor, fault.InvalidChallenge:
+	case fault.InvalidCredentials, fault.InvalidToken, fault.StepUpRequired, fault.InvalidFactor:
 		return http.StatusUnauthorized
 	case fault.Forbidden:
 		return http.StatusForbidden

@@ -59,7 +59,7 @@ func Routes() []Route {
 		takes(Route{Method: post, Path: base + "/auth/login", Status: http.StatusOK}, login),
 		takes(Route{Method: post, Path: base + "/auth/refresh", Status: http.StatusOK}, refresh),
 		takes(Route{Method: post, Path: base + "/auth/logout", SignedIn: true, Status: http.StatusOK, Optional: true}, logout),
-	}, accountRoutes(), tenantRoutes())
+	}, accountRoutes(), factorRoutes(), tenantRoutes())
 }
 
 // takes completes a route whose handler takes a body.
