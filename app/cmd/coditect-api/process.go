@@ -16,6 +16,7 @@ import (
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/app/internal/config"
 	"coditect.ai/platform/app/internal/httpapi"
+	"coditect.ai/platform/app/internal/mail"
 	"coditect.ai/platform/app/internal/telemetry"
 )
 
@@ -34,6 +35,7 @@ type process struct {
 	keys keyrings
 	log  *slog.Logger
 	now  func() time.Time
+	smtp *mail.SMTP // nil unless mail is sent by SMTP
 
 	api      *httpapi.API
 	metrics  *telemetry.Metrics

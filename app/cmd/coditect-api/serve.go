@@ -21,11 +21,13 @@ func serveCommand(ctx context.Context, c console, args []string) int {
 	}
 	cfg, _, faults := config.Load(c.environ)
 	keys, err := loadKeys(cfg)
-	if faults = errors.Join(faults, err); faults != nil {
+	smtp, mailErr := loadSMTP(cfg)
+	if faults = errors.Join(faults, err, mailErr); faults != nil {
 		return c.badSettings(faults)
 	}
 	tuneMemory(cfg, c.environ)
 	p := newProcess(cfg, keys, c.err)
+	p.smtp = smtp
 	if err := p.start(ctx); err != nil {
 		return c.fail(exitFault, "%v", err)
 	}
@@ -112,5 +114,6 @@ func authConfig(cfg config.Config, factorKeys *auth.Keyring) auth.Config {
 		Passkeys:   auth.PasskeyConfig{Domain: cfg.PasskeyDomain, Origins: cfg.PasskeyOrigins},
 		FactorKeys: factorKeys,
 		HashSlots:  cfg.PasswordHashSlots, HashQueue: cfg.PasswordHashQueue, HashWait: cfg.PasswordHashWait,
+		LinkBase: cfg.MailLinks,
 	}
 }

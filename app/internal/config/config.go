@@ -49,6 +49,21 @@ type Config struct {
 	PasskeyOrigins []string
 	FactorKeyFile  string // "" for JWTSecretFile
 
+	Mail             string // one of the Mail constants
+	MailServer       string
+	MailSecurity     string
+	MailFrom         string
+	MailUser         string
+	MailPasswordFile string
+	MailLinks        string
+
 	CORSOrigins    []string
 	TrustedProxies int
 }
+
+// Values of Config.Mail.
+const (
+	MailOff  = "off"  // letters are dropped
+	MailLog  = "log"  // letters are printed with their secrets: for development
+	MailSMTP = "smtp" // letters are handed to MailServer
+)

@@ -32,6 +32,13 @@ const (
 	envHashQueue      = prefix + "PASSWORD_HASH_QUEUE"
 	envHashWait       = prefix + "PASSWORD_HASH_WAIT"
 	envRequestTimeout = prefix + "REQUEST_TIMEOUT"
+	envMail           = prefix + "MAIL"
+	envMailServer     = prefix + "MAIL_SERVER"
+	envMailSecurity   = prefix + "MAIL_SECURITY"
+	envMailFrom       = prefix + "MAIL_FROM"
+	envMailUser       = prefix + "MAIL_USER"
+	envMailPassword   = prefix + "MAIL_PASSWORD_FILE"
+	envMailLinks      = prefix + "MAIL_LINKS"
 	envCORSOrigins    = prefix + "CORS_ORIGINS"
 	envTrustedProxies = prefix + "TRUSTED_PROXIES"
 )
@@ -140,6 +147,32 @@ func Settings() []Setting {
 			contract.EnvShutdownGrace, "duration", contract.ShutdownGrace.String(), "After that pause: time for requests under way to finish: 0s to 10m.",
 			duration(func(c *Config) *time.Duration { return &c.ShutdownGrace }, 0, 10*time.Minute),
 		},
+
+		{
+			envMail, "off, log or smtp", MailOff, "How mail is sent. off drops it; log prints it, with the links that give access, and is for development alone.",
+			oneOf(func(c *Config) *string { return &c.Mail }, MailOff, MailLog, MailSMTP),
+		},
+		{
+			envMailServer, "host:port", "", "SMTP server, for smtp.",
+			text(func(c *Config) *string { return &c.MailServer }),
+		},
+		{
+			envMailSecurity, "starttls, tls or none", "starttls", "How the connection to it is protected; none is for a server on the same host.",
+			oneOf(func(c *Config) *string { return &c.MailSecurity }, "starttls", "tls", "none"),
+		},
+		{
+			envMailFrom, "address", "", "Sender of mail, with or without a name: Coditect <no-reply@coditect.ai>.",
+			text(func(c *Config) *string { return &c.MailFrom }),
+		},
+		{
+			envMailUser, "text", "", "User at the SMTP server. Empty: no authentication.",
+			text(func(c *Config) *string { return &c.MailUser }),
+		},
+		{
+			envMailPassword, "path", "", "File with that user's password.",
+			text(func(c *Config) *string { return &c.MailPasswordFile }),
+		},
+		{envMailLinks, "URL", "http://localhost:3000", "What the links in mail begin with: the web application's pages.", mailLinks},
 
 		{envCORSOrigins, "origins, comma-separated, or *", "", "Origins whose pages may call the API. Empty: none.", corsOrigins},
 		{
@@ -258,6 +291,15 @@ func origins(v string) ([]string, error) {
 	return all, nil
 }
 
+func mailLinks(c *Config, v string) error {
+	u, err := url.Parse(v)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return errors.New("must be a URL such as https://coditect.ai, without query and fragment")
+	}
+	c.MailLinks = v
+	return nil
+}
+
 // checkTogether returns the faults that only several settings show together.
 func checkTogether(c Config) []error {
 	var faults []error
@@ -268,6 +310,16 @@ func checkTogether(c Config) []error {
 		faults = append(faults, errors.New("FDB_TLS_CERTIFICATE_FILE, FDB_TLS_KEY_FILE: neither is of use without the other"))
 	}
 	faults = append(faults, checkPasskeys(c)...)
+	if c.Mail == MailSMTP {
+		for name, value := range map[string]string{envMailServer: c.MailServer, envMailFrom: c.MailFrom} {
+			if value == "" {
+				faults = append(faults, fmt.Errorf("%s: needed with %s=%s", name, envMail, MailSMTP))
+			}
+		}
+	}
+	if (c.MailUser == "") != (c.MailPasswordFile == "") {
+		faults = append(faults, fmt.Errorf("%s and %s: one is of no use without the other", envMailUser, envMailPassword))
+	}
 	if c.RefreshTTL > c.LoginTTL {
 		faults = append(faults, fmt.Errorf("%s: a refresh token (%v) must not outlive its login (%s=%v)", envRefreshTTL, c.RefreshTTL, envLoginTTL, c.LoginTTL))
 	}
