@@ -276,16 +276,14 @@ func (s *Service) FinishPasskey(ctx context.Context, a Access, form NewPasskey) 
 	if err != nil {
 		return Passkey{}, Recovery{}, err
 	}
-	made, err := s.passkeys.Register(factor.Account{ID: a.UserID}, token.webauthn(), form.Response)
-	if err != nil {
-		return Passkey{}, Recovery{}, fault.Invalid(fault.Field{Field: "passkey", Problem: "is not the answer to this challenge"}).Because(err)
-	}
 	n, err := newAddition(a.UserID, methodPasskey)
 	if err != nil {
 		return Passkey{}, Recovery{}, err
 	}
-	made.ID, made.Name = n.id, name
-	var shown Recovery
+	var (
+		made  store.Passkey
+		shown Recovery
+	)
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		_, f, err := s.self(tx.Reader, a)
 		if err != nil {
@@ -299,6 +297,9 @@ func (s *Service) FinishPasskey(ctx context.Context, a Access, form NewPasskey) 
 		if err != nil {
 			return err
 		}
+		if made, err = s.passkeys.Register(factor.Account{ID: a.UserID}, token.webauthn(), form.Response); err != nil {
+			return fault.Invalid(fault.Field{Field: "passkey", Problem: "is not the answer to this challenge"}).Because(err)
+		}
 		switch _, err := tx.PasskeyOwner(made.CredentialID); {
 		case err == nil:
 			return errKnownPasskey
@@ -307,7 +308,7 @@ func (s *Service) FinishPasskey(ctx context.Context, a Access, form NewPasskey) 
 		case len(f.Passkeys) >= maxPasskeys:
 			return errManyPasskeys
 		}
-		made.CreatedAt = tx.Now()
+		made.ID, made.Name, made.CreatedAt = n.id, name, tx.Now()
 		f.Passkeys = append(slices.Clone(f.Passkeys), made)
 		if len(f.Recovery) == 0 {
 			shown = Recovery{Codes: n.codes}

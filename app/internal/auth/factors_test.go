@@ -121,7 +121,7 @@ func TestChallengesServeOnePurposeAndOneLogin(t *testing.T) {
 			answer := p.device.Get(t, c.Options, key)
 			if name != forPasskey {
 				_, _, err := who.FinishPasskey(t.Context(), who.access, NewPasskey{Challenge: c.Challenge, Name: "x", Response: answer})
-				wantCode(t, err, fault.ValidationFailed) // the answer is of another kind, too
+				wantCode(t, err, fault.InvalidChallenge)
 			}
 			if name != forTOTP || who != p {
 				_, err := who.FinishTOTP(t.Context(), who.access, c.Challenge, p.code())
