@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -22,6 +23,7 @@ type about struct {
 // Document is the API's description in OpenAPI 3.1, made of the route table and
 // its words. It fails when a route has no words, or words have no route.
 var Document = sync.OnceValues(func() ([]byte, error) {
+	var faults []error
 	described := descriptions()
 	api := openapi.API{
 		Title: "Coditect V5", Version: "5", Doc: apiDoc, Server: contract.BasePath,
@@ -38,18 +40,22 @@ var Document = sync.OnceValues(func() ([]byte, error) {
 		key := route.Method + " " + strings.TrimPrefix(route.Path, contract.BasePath)
 		text, ok := described[key]
 		if !ok {
-			return nil, fmt.Errorf("%s: the route has no description", key)
+			faults = append(faults, fmt.Errorf("%s: the route has no description", key))
+			continue
 		}
 		delete(described, key)
 		op := openapi.Operation{
 			ID: text.id, Tag: text.tag, Summary: text.summary, Doc: text.doc,
 			Method: route.Method, Path: route.Path, SignedIn: route.SignedIn,
 			Request: route.Request, Optional: route.Optional,
-			Status: route.Status, Answer: route.Answer, List: route.Answer.Kind() == reflect.Slice,
+			Status: route.Status, Answer: route.Answer, List: route.Answer.Kind() == reflect.Slice, Bare: route.Bare,
 			Failures: map[int][]string{},
 		}
 		for _, p := range route.Query {
 			op.Parameters = append(op.Parameters, openapi.Parameter{In: "query", Name: p.Name, Type: p.Type, Doc: p.Doc})
+		}
+		if route.Once {
+			op.Parameters = append(op.Parameters, openapi.Parameter{In: "header", Name: HeaderIdempotencyKey, Type: "string", Doc: onceDoc})
 		}
 		for _, code := range append(implied(route), text.faults...) {
 			if status := statusOf(code); !slices.Contains(op.Failures[status], string(code)) {
@@ -59,10 +65,15 @@ var Document = sync.OnceValues(func() ([]byte, error) {
 		api.Operations = append(api.Operations, op)
 	}
 	for key := range described {
-		return nil, fmt.Errorf("%s: the description has no route", key)
+		faults = append(faults, fmt.Errorf("%s: the description has no route", key))
+	}
+	if faults != nil {
+		return nil, errors.Join(faults...)
 	}
 	return api.JSON()
 })
+
+const onceDoc = "A key of the client's choice: for a day the same key with the same body gets the same answer, and with another body 409."
 
 // implied are the faults that follow from a route's row.
 func implied(route Route) []fault.Code {
@@ -75,6 +86,9 @@ func implied(route Route) []fault.Code {
 		if route.Method != http.MethodGet {
 			codes = append(codes, fault.Busy) // too many changes to the same data
 		}
+	}
+	if route.Once {
+		codes = append(codes, fault.IdempotencyConflict)
 	}
 	if strings.Contains(route.Path, "{") {
 		codes = append(codes, fault.NotFound)

@@ -51,6 +51,7 @@ type Operation struct {
 	Status                int          // of success
 	Answer                reflect.Type // of the envelope's data
 	List                  bool         // the answer has a page
+	Bare                  bool         // the answer is the whole body, without an envelope
 	Failures              map[int][]string
 }
 
@@ -187,9 +188,11 @@ func (b *builder) operation(op Operation, a API) object {
 		envelope["page"] = b.schema(a.Page, false)
 		required = append(required, "page")
 	}
-	responses := object{strconv.Itoa(op.Status): response(a, op.Status, http.StatusText(op.Status), object{
-		"type": "object", "properties": envelope, "required": required,
-	})}
+	success := object{"type": "object", "properties": envelope, "required": required}
+	if op.Bare {
+		success = b.schema(op.Answer, false)
+	}
+	responses := object{strconv.Itoa(op.Status): response(a, op.Status, http.StatusText(op.Status), success)}
 	for status, codes := range op.Failures {
 		codes = slices.Sorted(slices.Values(codes))
 		failure := b.schema(a.Failure, false)
