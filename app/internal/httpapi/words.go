@@ -2,7 +2,7 @@ package httpapi
 
 import (
 	"maps"
-
+	"slices"
 	"strings"
 
 	"coditect.ai/platform/app/internal/fault"
@@ -21,15 +21,16 @@ const (
 	tagService  = "Service"
 )
 
-var tags = append([]openapi.Tag{
+var tags = slices.Concat([]openapi.Tag{
 	{Name: tagAccount, Doc: "Accounts, logins and tokens."},
 	{Name: tagSessions, Doc: "IDE workspaces: the caller's own, in the token's tenant."},
 	{Name: tagService, Doc: "What probes and balancers ask."},
-}, accountTags...)
+}, accountTags, []openapi.Tag{factorTag})
 
 // descriptions are the words of every route, by method and path below the base.
 func descriptions() map[string]about {
 	all := accountDescriptions()
+	maps.Copy(all, factorDescriptions())
 	maps.Copy(all, map[string]about{
 		"POST /auth/register": {
 			"register", tagAccount, "Create an account",
@@ -90,7 +91,7 @@ func words() openapi.Words {
 	type schema = map[string]any
 	const day = "2026-01-31T12:00:00Z"
 	const id = "0198f2c4-8a52-7b6e-9d3e-2f4a6c8e0b1d"
-	return openapi.Words{
+	w := openapi.Words{
 		Required: map[string][]string{
 			"RegisterRequest": {"email", "password", "first_name", "last_name"},
 			"LoginRequest":    {"email", "password"},
@@ -148,4 +149,8 @@ func words() openapi.Words {
 			"request_id":      {Doc: "Tell it to support: the cause is in the log under it."},
 		},
 	}
+	maps.Copy(w.Members, accountMembers())
+	maps.Copy(w.Members, factorMembers())
+	maps.Copy(w.Required, factorRequired())
+	return w
 }
