@@ -1,8 +1,8 @@
 package auth
 
 import (
-	"fmt"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"

@@ -52,7 +52,7 @@ func (s *Service) ForgotPassword(ctx context.Context, address, from string) erro
 		if wait := mailLimit.wait(asked, tx.Now()); wait > 0 {
 			return errTooMany(wait)
 		}
-		mailLimit.count(tx, asked)
+		mailLimit.count(tx, asked, nobody)
 		pause, err := tx.Throttle(lately)
 		if err != nil {
 			return fmt.Errorf("reading the mail's throttle: %w", err)

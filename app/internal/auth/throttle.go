@@ -42,8 +42,13 @@ func (limit) wait(th store.Throttle, now time.Time) time.Duration { return max(0
 // many at the same time one gets through.
 func (l limit) slowed(th store.Throttle) bool { return th.Failures >= l.free }
 
-func (l limit) count(tx *store.Tx, th store.Throttle) {
+// count counts a try, unless an earlier run of the transaction did.
+func (l limit) count(tx *store.Tx, th store.Throttle, try uuid.UUID) {
+	if th.Last == try {
+		return
+	}
 	th.Failures++
+	th.Last = try
 	if over := th.Failures - l.free; over >= 0 {
 		th.Until = tx.Now().Add(min(l.longest, time.Second<<min(over, 20)))
 	}
@@ -67,6 +72,7 @@ func addressSubject(address string) string {
 
 // attempt is one try of a password.
 type attempt struct {
+	id                       uuid.UUID
 	accountHash, addressHash store.TokenHash
 	from                     string
 	account, address         store.Throttle // as they were read
@@ -75,7 +81,7 @@ type attempt struct {
 }
 
 func newAttempt(email, address string) *attempt {
-	return &attempt{accountHash: accountLimit.hash(email), addressHash: addressLimit.hash(addressSubject(address)), from: address}
+	return &attempt{id: uuid.New(), accountHash: accountLimit.hash(email), addressHash: addressLimit.hash(addressSubject(address)), from: address}
 }
 
 // familiarLogins bounds the logins whose addresses are familiar.
@@ -127,7 +133,7 @@ func (s *Service) admit(ctx context.Context, t *attempt) error {
 		if err := t.read(tx.Reader, uuid.Nil); err != nil {
 			return err
 		}
-		if !tx.Again() { // an earlier run may have counted this very try
+		if t.account.Last != t.id { // else an earlier run has counted this very try
 			if err := t.refused(tx.Now()); err != nil {
 				return err
 			}
@@ -138,8 +144,8 @@ func (s *Service) admit(ctx context.Context, t *attempt) error {
 }
 
 func (t *attempt) count(tx *store.Tx) {
-	accountLimit.count(tx, t.account)
-	addressLimit.count(tx, t.address)
+	accountLimit.count(tx, t.account, t.id)
+	addressLimit.count(tx, t.address, t.id)
 }
 
 // failed counts a try that failed with err, which it returns.

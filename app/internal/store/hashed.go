@@ -41,6 +41,7 @@ type Throttle struct {
 	Hash      TokenHash `json:"-"` // see HashOf
 	Failures  int       `json:"failures"`
 	Until     time.Time `json:"until"` // no further try before
+	Last      uuid.UUID `json:"last"`  // the try that was counted last
 	ExpiresAt time.Time `json:"expires_at"`
 
 	indexed time.Time
