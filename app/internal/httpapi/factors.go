@@ -142,7 +142,7 @@ func factorRoutes() []Route {
 		answers(Route{Method: post, Path: factors + "/totp", SignedIn: true, Status: http.StatusOK}, beginTOTP),
 		answers(Route{Method: del, Path: factors + "/totp", SignedIn: true, Status: http.StatusOK}, removeTOTP),
 		takes(Route{Method: post, Path: factors + "/totp/verify", SignedIn: true, Status: http.StatusCreated}, finishTOTP),
-		answers(Route{Method: post, Path: passkeys + "/options", SignedIn: true, Status: http.StatusOK}, beginPasskey),
+		answers(Route{Method: post, Path: factors + "/passkey-options", SignedIn: true, Status: http.StatusOK}, beginPasskey),
 		takes(Route{Method: post, Path: passkeys, SignedIn: true, Status: http.StatusCreated}, finishPasskey),
 		takes(Route{Method: patch, Path: passkeys + "/{id}", SignedIn: true, Status: http.StatusOK}, renamePasskey),
 		answers(Route{Method: del, Path: passkeys + "/{id}", SignedIn: true, Status: http.StatusOK}, removePasskey),

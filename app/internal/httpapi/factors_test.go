@@ -73,7 +73,7 @@ func (g *guarded) addTOTP() {
 
 func (g *guarded) beginPasskey() httpapi.Ceremony {
 	g.t.Helper()
-	return dataOf[httpapi.Ceremony](g.t, g.post(http.StatusOK, passkeysPath+"/options"))
+	return dataOf[httpapi.Ceremony](g.t, g.post(http.StatusOK, factorsPath+"/passkey-options"))
 }
 
 func (g *guarded) addPasskey(c httpapi.Ceremony) httpapi.NewPasskey {
@@ -241,7 +241,7 @@ func TestPasskeysAreBoundedOverHTTP(t *testing.T) {
 	one, two := g.beginPasskey(), g.beginPasskey()
 	g.addPasskey(one)
 	g.refused(http.StatusConflict, "limit_reached", passkeysPath, "challenge", two.Challenge, "name", "key", "passkey", json.RawMessage(g.device.Create(t, two.Options)))
-	g.refused(http.StatusConflict, "limit_reached", passkeysPath+"/options")
+	g.refused(http.StatusConflict, "limit_reached", factorsPath+"/passkey-options")
 }
 
 // What one user has, no other sees or changes, and cannot tell from none.

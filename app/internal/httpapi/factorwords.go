@@ -67,7 +67,7 @@ func factorDescriptions() map[string]about {
 			"removeTOTP", tagFactors, "Remove the authenticator app",
 			"With the last second factor the recovery codes go too.", codes{stepUp, fault.NotFound},
 		},
-		"POST /users/me/factors/passkeys/options": {
+		"POST /users/me/factors/passkey-options": {
 			"beginPasskey", tagFactors, "Begin to add a passkey",
 			"`options` are for `navigator.credentials.create`, by way of `PublicKeyCredential.parseCreationOptionsFromJSON`.",
 			codes{stepUp, fault.LimitReached},
