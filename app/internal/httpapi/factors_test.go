@@ -204,7 +204,7 @@ func TestStepUpOverHTTP(t *testing.T) {
 	weak.token = dataOf[httpapi.SignedIn](t, g.post(http.StatusOK, "/auth/login", "email", g.email, "password", password)).Tokens.AccessToken
 	g.addTOTP()
 	made := g.addPasskey(g.beginPasskey())
-	for _, path := range []string{factorsPath + "/totp", factorsPath + "/recovery-codes", passkeysPath + "/options"} {
+	for _, path := range []string{factorsPath + "/totp", factorsPath + "/recovery-codes", factorsPath + "/passkey-options"} {
 		r := weak.wantCode(http.StatusUnauthorized, "step_up_required", request{method: "POST", path: api(path), token: weak.token})
 		if want := `error="insufficient_user_authentication", max_age=600`; !strings.Contains(r.header.Get("WWW-Authenticate"), want) {
 			t.Errorf("challenge %q", r.header.Get("WWW-Authenticate"))
