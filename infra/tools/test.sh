@@ -22,6 +22,9 @@ part() {
 part "environments and their settings (stacks)" stacks -race ./...
 part "the service (app)" app -race -timeout 20m ./...
 
+printf '\n== the service on FoundationDB (app)\n'
+infra/tools/test-fdb.sh --double "${short[@]}" || failed=1
+
 # What of infra links the SDKs is told apart by asking the compiler, not by a list.
 mapfile -t light < <(cd infra && go list -test -f '{{if not .ForTest}}{{$p := .ImportPath}}{{$heavy := false}}{{range .Deps}}{{if or (eq . "github.com/pulumi/pulumi-gcp/sdk/v7/go/gcp") (eq . "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes")}}{{$heavy = true}}{{end}}{{end}}{{if not $heavy}}{{$p}}{{end}}{{end}}' ./... | grep -v '\.test$')
 mapfile -t all < <(cd infra && go list ./...)

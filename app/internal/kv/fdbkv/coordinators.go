@@ -25,13 +25,13 @@ func coordinators(file string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster file: %w", err)
 	}
-	var line string
+	var line strings.Builder
 	for l := range strings.Lines(string(text)) {
 		if l = strings.TrimSpace(l); !strings.HasPrefix(l, "#") {
-			line += l
+			line.WriteString(l)
 		}
 	}
-	match := connection.FindStringSubmatch(line)
+	match := connection.FindStringSubmatch(line.String())
 	if match == nil {
 		return nil, fmt.Errorf("the cluster file %s is not of the form description:ID@host:port,…", file)
 	}

@@ -275,7 +275,7 @@ func TestSlowCluster(t *testing.T) {
 }
 
 // Contexts leave no goroutine behind, whichever way a transaction ends.
-func TestNoGoroutineIsLeft(t *testing.T) { //nolint:paralleltest // counts goroutines
+func TestNoGoroutineIsLeft(t *testing.T) { // not in parallel: it counts goroutines
 	db, cluster := open(t, fdbkv.Options{Timeout: 20 * time.Millisecond})
 	if err := db.Transact(t.Context(), increment); err != nil { // whatever starts with the first
 		t.Fatal(err)

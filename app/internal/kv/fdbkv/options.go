@@ -3,6 +3,7 @@
 package fdbkv
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -50,7 +51,7 @@ func (o *Options) complete() error {
 	defaultTo(&o.APIVersion, apiVersions[len(apiVersions)-1])
 	switch {
 	case o.ClusterFile == "":
-		return fmt.Errorf("no cluster file is named")
+		return errors.New("no cluster file is named")
 	case !slices.Contains(apiVersions, o.APIVersion):
 		return fmt.Errorf("API version %d is none of %d", o.APIVersion, apiVersions)
 	case o.Timeout < time.Millisecond || o.MaxRetries < 0 || o.MaxRetryDelay < time.Millisecond:

@@ -14,7 +14,7 @@ import (
 
 // tx is one attempt of a transaction.
 type tx struct {
-	ctx    context.Context //nolint:containedctx // reads take none, and end with the transaction's
+	ctx    context.Context // reads take none of their own
 	native fdb.Transaction
 	failed error // of a write that the binding refused by itself
 }
@@ -32,7 +32,7 @@ func (t *tx) Snapshot() kv.Reader { return snapshot{t.ctx, t.native.Snapshot()} 
 
 // snapshot reads without making the commit depend on it.
 type snapshot struct {
-	ctx    context.Context //nolint:containedctx // as in tx
+	ctx    context.Context
 	native fdb.Snapshot
 }
 
