@@ -56,6 +56,8 @@ function limits(s) {
   return parts.join("; ");
 }
 
+const sentence = (text) => text[0].toUpperCase() + text.slice(1) + ".";
+
 // members lists those of an object, and below each those of its own.
 function members(schema, depth) {
   const s = resolve(schema);
@@ -66,7 +68,7 @@ function members(schema, depth) {
     const inner = m.properties ? m : m.items && resolve(m.items).properties ? resolve(m.items) : null;
     return make("div", { class: "field" },
       make("dt", {}, name, make("span", {}, typeName(member)), asks && required.has(name) ? make("span", { class: "needed" }, "required") : null),
-      make("dd", {}, ...words(m.description || ""), limits(m) ? (m.description ? " " : "") + limits(m) + "." : ""),
+      make("dd", {}, ...words(m.description || ""), ...(limits(m) ? [m.description ? " " : "", sentence(limits(m))] : [])),
       inner && depth < 4 ? make("details", {}, make("summary", {}, "members"), members(inner, depth + 1)) : null);
   }));
 }
@@ -203,7 +205,8 @@ function tryIt(operation) {
 function section(operation) {
   const schema = operation.requestBody && operation.requestBody.content["application/json"].schema;
   const success = Object.entries(operation.responses).find(([status]) => status < "400");
-  const data = success && success[1].content["application/json"].schema.properties.data;
+  const body = success && resolve(success[1].content["application/json"].schema);
+  const data = body && (body.properties.data || body); // or a body without the envelope
   const inside = data && resolve(resolve(data).type === "array" ? resolve(data).items : data);
   return make("article", { class: "operation", id: operation.operationId, "aria-labelledby": operation.operationId + "-name" },
     make("div", {},
@@ -236,13 +239,15 @@ function draw() {
   $("title").textContent = spec.info.title + " API";
   const operations = Object.entries(spec.paths).flatMap(([path, methods]) => Object.entries(methods)
     .map(([method, operation]) => ({ ...operation, path, method: method.toUpperCase(), collection: collectionOf(path) })));
+  operations.sort((a, b) => a["x-order"] - b["x-order"]); // the document's own order is that of the alphabet
+  const collections = [...new Set(operations.map((operation) => operation.collection))];
   const order = ["POST", "GET", "PATCH", "PUT", "DELETE"];
   const main = $("main");
   main.replaceChildren(make("h1", {}, spec.info.title + " API"), make("div", { class: "intro" }, ...prose(spec.info.description),
     make("p", {}, "The description itself: ", make("a", { href: "openapi.json" }, "openapi.json"), ".")));
   for (const tag of spec.tags) {
     const mine = operations.filter((operation) => operation.tags.includes(tag.name))
-      .sort((a, b) => a.collection.localeCompare(b.collection) || a.path.length - b.path.length || order.indexOf(a.method) - order.indexOf(b.method));
+      .sort((a, b) => collections.indexOf(a.collection) - collections.indexOf(b.collection) || a.path.length - b.path.length || order.indexOf(a.method) - order.indexOf(b.method));
     $("nav").append(make("h2", {}, tag.name), make("ul", {}, ...mine.map((operation) => make("li", { "data-for": operation.operationId },
       make("a", { href: "#" + operation.operationId }, make("span", { class: "method " + operation.method }, operation.method), operation.summary)))));
     main.append(make("section", {}, make("h2", {}, tag.name), make("p", {}, tag.description), ...mine.map(section)));

@@ -83,9 +83,9 @@ func implied(route Route) []fault.Code {
 	codes := []fault.Code{fault.InvalidRequest, fault.Unavailable, fault.Internal} // unknown parameters, the store, ourselves
 	if route.SignedIn {
 		codes = append(codes, fault.InvalidToken)
-		if route.Method != http.MethodGet {
-			codes = append(codes, fault.Busy) // too many changes to the same data
-		}
+	}
+	if route.Method != http.MethodGet {
+		codes = append(codes, fault.Busy) // too many changes to the same data
 	}
 	if route.Once {
 		codes = append(codes, fault.IdempotencyConflict)

@@ -35,7 +35,7 @@ func descriptions() map[string]about {
 		"POST /auth/register": {
 			"register", tagAccount, "Create an account",
 			"Makes a user with a tenant of their own and signs this device in.",
-			[]fault.Code{fault.ValidationFailed, fault.EmailTaken, fault.IdempotencyConflict},
+			[]fault.Code{fault.ValidationFailed, fault.EmailTaken},
 		},
 		"POST /auth/login": {
 			"login", tagAccount, "Sign a device in",
@@ -56,7 +56,7 @@ func descriptions() map[string]about {
 		"POST /sessions": {
 			"createSession", tagSessions, "Open a session",
 			"As many per user as they like. Every member of the body is optional.",
-			[]fault.Code{fault.ValidationFailed, fault.IdempotencyConflict},
+			[]fault.Code{fault.ValidationFailed},
 		},
 		"GET /sessions": {
 			"listSessions", tagSessions, "List the caller's sessions",
@@ -111,7 +111,7 @@ func words() openapi.Words {
 			"tenant_id":              {Doc: "The tenant that something belongs to or a token is for.", Schema: schema{"format": "uuid"}},
 			"LoginRequest.tenant_id": {Doc: "The tenant to sign in to; the user's own unless told.", Schema: schema{"format": "uuid"}},
 			"tenants":                {Doc: "Those that the user belongs to."},
-			"role":                   {Doc: "The user's in the tenant.", Schema: schema{"enum": []string{"owner", "admin", "member"}}},
+			"role":                   {Doc: "The user's in the tenant.", Schema: schema{"enum": []string{"owner", "admin", "member"}}, Example: "member"},
 			"self":                   {Doc: "The user's own tenant, which came with the registration."},
 			"tokens":                 {},
 			"access_token":           {Doc: "Signs requests. A JWT, opaque to clients."},

@@ -83,7 +83,7 @@ func (a API) JSON() ([]byte, error) {
 	b := &builder{words: a.Words, schemas: object{}, types: map[string]reflect.Type{}, used: map[string]bool{}}
 	paths := object{}
 	ids := map[string]bool{}
-	for _, op := range a.Operations {
+	for i, op := range a.Operations {
 		if op.ID == "" || op.Tag == "" || op.Summary == "" || ids[op.ID] {
 			b.refuse("%s %s: needs an id of its own, a tag and a summary", op.Method, op.Path)
 		}
@@ -93,7 +93,9 @@ func (a API) JSON() ([]byte, error) {
 			paths[path] = object{}
 		}
 		methods, _ := paths[path].(object)
-		methods[strings.ToLower(op.Method)] = b.operation(op, a)
+		described := b.operation(op, a)
+		described["x-order"] = i // the table's, which reads better than the alphabet
+		methods[strings.ToLower(op.Method)] = described
 	}
 	tags := []object{}
 	for _, tag := range a.Tags {
