@@ -37,6 +37,9 @@ type service struct {
 	metrics *telemetry.Metrics
 	db      *breakable
 	logs    *syncBuffer
+
+	store *store.Store
+	rules *auth.Service
 }
 
 // newService starts a service; change may change its options first.
@@ -74,6 +77,7 @@ func (s *service) open() {
 	st := store.New(s.db, "test", time.Now)
 	rules, err := auth.New(auth.Config{Password: auth.PasswordParams{MemoryKiB: 64, Iterations: 1, Parallelism: 1}}, st, keys, time.Now)
 	must(s.t, err)
+	s.store, s.rules = st, rules
 	s.api.Open(&httpapi.Backend{
 		Auth: rules, Sessions: session.NewService(st), Tenants: tenant.NewService(st, rules),
 		Probe: func(ctx context.Context) error {
@@ -159,6 +163,9 @@ func (s *service) do(q request) reply {
 		s.t.Fatalf("%s %s: headers %v", q.method, q.path, r.header)
 	}
 	must(s.t, json.Unmarshal([]byte(r.raw), &r))
+	if q.path == contract.KeySetPath && r.status == http.StatusOK {
+		return r // follows a standard of its own
+	}
 	if r.Success != (r.status < 400) || (!r.Success && (r.Error.Code == "" || r.Error.Message == "" || r.RequestID != r.header.Get(contract.HeaderRequestID))) {
 		s.t.Fatalf("%s %s: status %d with envelope %s", q.method, q.path, r.status, r.raw)
 	}
