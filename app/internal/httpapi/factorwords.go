@@ -57,15 +57,18 @@ func factorDescriptions() map[string]about {
 		},
 		"POST /users/me/factors/totp": {
 			"beginTOTP", tagFactors, "Begin to add an authenticator app",
-			"Show `uri` as a QR code. The app counts once it has shown a code, within five minutes.", codes{stepUp, exists},
+			"Show `uri` as a QR code. The app counts once it has shown a code, within five minutes.",
+			codes{stepUp, exists},
 		},
 		"POST /users/me/factors/totp/verify": {
 			"finishTOTP", tagFactors, "Add the authenticator app",
-			"With the first second factor come the recovery codes.", codes{validation, challenge, exists},
+			"With the first second factor come the recovery codes.",
+			codes{validation, challenge, exists},
 		},
 		"DELETE /users/me/factors/totp": {
 			"removeTOTP", tagFactors, "Remove the authenticator app",
-			"With the last second factor the recovery codes go too.", codes{stepUp, fault.NotFound},
+			"With the last second factor the recovery codes go too.",
+			codes{stepUp, fault.NotFound},
 		},
 		"POST /users/me/factors/passkey-options": {
 			"beginPasskey", tagFactors, "Begin to add a passkey",

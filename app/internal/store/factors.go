@@ -94,6 +94,7 @@ func (Challenge) version() byte { return 1 }
 //	passkeys/{credential id}    user id: a credential belongs to one user
 //	challenges/{SHA-256}        challenge record, owned as one-time tokens are
 func (s space) factors(u uuid.UUID) tuple.Key { return s.user(u).Text(nameFactors) }
+
 func (s space) passkey(credential []byte) tuple.Key {
 	return s.prefix.Text(namePasskeys).Bytes(credential)
 }
