@@ -18,6 +18,7 @@ type Export struct {
 	User     *User // nil after the first page
 	Tenants  []Membership
 	Logins   []Login
+	Factors  *Factors // nil after the first page
 	Sessions []store.Session
 	Next     string // the cursor of the next page; "" after the last
 }
@@ -68,6 +69,12 @@ func (e *Export) first(r *store.Reader, a Access, tenants []store.Membership, ep
 			TenantID: m.TenantID, Name: tenant.Name, Role: m.Role, Self: m.TenantID == SelfTenantID(a.UserID),
 		})
 	}
+	factors, err := r.Factors(a.UserID)
+	if err != nil {
+		return fmt.Errorf("reading the second factors: %w", err)
+	}
+	view := factorsOf(factors)
+	e.Factors = &view
 	logins, err := r.Logins(a.UserID, uuid.Nil, exportLogins)
 	if err != nil {
 		return fmt.Errorf("listing the logins: %w", err)

@@ -83,14 +83,18 @@ func (s *Service) Factors(ctx context.Context, a Access) (Factors, error) {
 		_, found, err = s.self(r, a)
 		return err
 	})
-	out := Factors{RecoveryCodesLeft: len(found.Recovery), Passkeys: make([]Passkey, 0, len(found.Passkeys))}
-	if found.TOTP != nil {
-		out.TOTPSince = found.TOTP.CreatedAt
+	return factorsOf(found), err
+}
+
+func factorsOf(f store.Factors) Factors {
+	out := Factors{RecoveryCodesLeft: len(f.Recovery), Passkeys: make([]Passkey, 0, len(f.Passkeys))}
+	if f.TOTP != nil {
+		out.TOTPSince = f.TOTP.CreatedAt
 	}
-	for _, p := range found.Passkeys {
+	for _, p := range f.Passkeys {
 		out.Passkeys = append(out.Passkeys, passkeyOf(p))
 	}
-	return out, err
+	return out
 }
 
 // NewTOTP is an authenticator app that is being added.

@@ -140,6 +140,12 @@ func proveRecovery(tx *store.Tx, f store.Factors, try factorTry) *fault.Error {
 	return nil
 }
 
+// trusted returns f with the passkeys alone that may still prove something.
+func trusted(f store.Factors) store.Factors {
+	f.Passkeys = slices.DeleteFunc(slices.Clone(f.Passkeys), func(p store.Passkey) bool { return !p.SuspectedAt.IsZero() })
+	return f
+}
+
 func (s *Service) provePasskey(tx *store.Tx, user store.User, f store.Factors, try factorTry) *fault.Error {
 	used, err := s.passkeys.Check(account(user, f), try.challenge, try.assertion, try.verified)
 	if err != nil {

@@ -42,10 +42,10 @@ func (s *Service) asks(user store.User, p pending) (SignedIn, error) {
 	if p.factors.TOTP != nil {
 		ask.Methods = append(ask.Methods, methodTOTP)
 	}
-	if len(p.factors.Passkeys) > 0 {
+	if f := trusted(p.factors); len(f.Passkeys) > 0 {
 		ask.Methods = append(ask.Methods, methodPasskey)
 		var err error
-		if ask.Options, err = s.passkeys.LoginOptions(account(user, p.factors), p.token.webauthn()); err != nil {
+		if ask.Options, err = s.passkeys.LoginOptions(account(user, f), p.token.webauthn()); err != nil {
 			return SignedIn{}, err
 		}
 	}

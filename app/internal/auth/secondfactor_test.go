@@ -380,6 +380,9 @@ func TestAClonedPasskeyIsTrustedNoMore(t *testing.T) {
 	if ok(t, seen, err).Passkeys[0].SuspectedAt.IsZero() {
 		t.Error("its user is not told")
 	}
+	if methods := p.ask(t).Methods; !slices.Equal(methods, []string{methodRecovery}) {
+		t.Errorf("asks for %v", methods)
+	}
 	if _, err := p.finish(t, p.ask(t).Challenge, FactorProof{RecoveryCode: p.recovery[0]}); err != nil {
 		t.Error(err)
 	}

@@ -84,7 +84,7 @@ func (s *Service) StepUpOptions(ctx context.Context, a Access) (Ceremony, error)
 		if user, factors, err = s.self(tx.Reader, a); err != nil {
 			return err
 		}
-		if len(factors.Passkeys) == 0 {
+		if factors = trusted(factors); len(factors.Passkeys) == 0 {
 			return errNoFactor
 		}
 		tx.PutChallenge(record)

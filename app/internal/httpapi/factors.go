@@ -202,11 +202,15 @@ func stepUpNow(ctx context.Context, c *call, in StepUpRequest) (Proven, error) {
 
 func getFactors(ctx context.Context, c *call) (Factors, error) {
 	found, err := c.backend.Auth.Factors(ctx, c.access)
-	view := Factors{TOTPSince: unlessZero(found.TOTPSince), Passkeys: make([]Passkey, 0, len(found.Passkeys)), RecoveryCodesLeft: found.RecoveryCodesLeft}
-	for _, p := range found.Passkeys {
+	return factorsView(found), err
+}
+
+func factorsView(f auth.Factors) Factors {
+	view := Factors{TOTPSince: unlessZero(f.TOTPSince), Passkeys: make([]Passkey, 0, len(f.Passkeys)), RecoveryCodesLeft: f.RecoveryCodesLeft}
+	for _, p := range f.Passkeys {
 		view.Passkeys = append(view.Passkeys, passkeyView(p))
 	}
-	return view, err
+	return view
 }
 
 func newRecoveryCodes(ctx context.Context, c *call) (RecoveryCodes, error) {

@@ -131,6 +131,7 @@ func factorMembers() map[string]openapi.Member {
 		"until":                         {Doc: "When the proof is no longer recent.", Example: day},
 		"totp_since":                    {Doc: "When the authenticator app was added; null without one.", Example: day},
 		"passkeys":                      {},
+		"factors":                       {Doc: "Second factors, without their secrets; null after the first page."},
 		"recovery_codes_left":           {},
 		"synced":                        {Doc: "It is backed up, so that losing a device does not lose it."},
 		"Passkey.last_used_at":          {Doc: "Null before its first use.", Example: day},

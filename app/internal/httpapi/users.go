@@ -73,6 +73,7 @@ type Export struct {
 	User       *User     `json:"user"`    // of the first page
 	Tenants    []Tenant  `json:"tenants"` // likewise
 	Logins     []Login   `json:"logins"`  // likewise
+	Factors    *Factors  `json:"factors"` // likewise; what is secret of them is not shown again
 	Sessions   []Session `json:"sessions"`
 	NextCursor *string   `json:"next_cursor"` // null after the last page
 }
@@ -111,6 +112,10 @@ func exportMe(ctx context.Context, c *call) (Export, error) {
 	}
 	for _, s := range e.Sessions {
 		out.Sessions = append(out.Sessions, sessionView(session.Session(s)))
+	}
+	if e.Factors != nil {
+		view := factorsView(*e.Factors)
+		out.Factors = &view
 	}
 	if e.Next != "" {
 		out.NextCursor = &e.Next

@@ -251,6 +251,7 @@ func TestCheckSeesEveryDisagreement(t *testing.T) {
 	env := storetest.New(t)
 	populate(t, env)
 	populateAccounts(t, env)
+	populateFactors(t, env, id(1))
 	var keys []kv.Pair
 	if err := env.DB.Read(t.Context(), func(r kv.Reader) (err error) {
 		keys, err = r.Range(kv.PrefixRange(tuple.Key{}.Text("test")), kv.RangeOptions{})
