@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/store"
 )
 
 // pageQuery are the parameters of every list.
@@ -43,24 +44,25 @@ func accountRoutes() []Route {
 func tenantRoutes() []Route {
 	const base = contract.BasePath + "/tenants"
 	const ok, created = http.StatusOK, http.StatusCreated
+	const member, admin, owner = string(store.RoleMember), string(store.RoleAdmin), string(store.RoleOwner)
 	get, post, patch, del := http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
 	return []Route{
 		lists(Route{Method: get, Path: base, SignedIn: true, Status: ok, Query: pageQuery()}, listTenants),
 		takes(Route{Method: post, Path: base, SignedIn: true, Status: created, Once: true}, createTenant),
-		answers(Route{Method: get, Path: base + "/{id}", SignedIn: true, Status: ok}, getTenant),
-		takes(Route{Method: patch, Path: base + "/{id}", SignedIn: true, Status: ok}, renameTenant),
-		answers(Route{Method: del, Path: base + "/{id}", SignedIn: true, Status: ok}, deleteTenant),
+		answers(Route{Method: get, Path: base + "/{id}", SignedIn: true, Role: member, Status: ok}, getTenant),
+		takes(Route{Method: patch, Path: base + "/{id}", SignedIn: true, Role: owner, Status: ok}, renameTenant),
+		answers(Route{Method: del, Path: base + "/{id}", SignedIn: true, Role: owner, Status: ok}, deleteTenant),
 
-		lists(Route{Method: get, Path: base + "/{id}/members", SignedIn: true, Status: ok, Query: pageQuery()}, listMembers),
-		takes(Route{Method: patch, Path: base + "/{id}/members/{user_id}", SignedIn: true, Status: ok}, setRole),
-		answers(Route{Method: del, Path: base + "/{id}/members/{user_id}", SignedIn: true, Status: ok}, removeMember),
+		lists(Route{Method: get, Path: base + "/{id}/members", SignedIn: true, Role: member, Status: ok, Query: pageQuery()}, listMembers),
+		takes(Route{Method: patch, Path: base + "/{id}/members/{user_id}", SignedIn: true, Role: admin, Status: ok}, setRole),
+		answers(Route{Method: del, Path: base + "/{id}/members/{user_id}", SignedIn: true, Role: admin, Status: ok}, removeMember),
 
-		lists(Route{Method: get, Path: base + "/{id}/invitations", SignedIn: true, Status: ok, Query: pageQuery()}, listInvitations),
-		takes(Route{Method: post, Path: base + "/{id}/invitations", SignedIn: true, Status: created, Once: true}, createInvitation),
-		answers(Route{Method: del, Path: base + "/{id}/invitations/{invitation_id}", SignedIn: true, Status: ok}, revokeInvitation),
+		lists(Route{Method: get, Path: base + "/{id}/invitations", SignedIn: true, Role: admin, Status: ok, Query: pageQuery()}, listInvitations),
+		takes(Route{Method: post, Path: base + "/{id}/invitations", SignedIn: true, Role: admin, Status: created, Once: true}, createInvitation),
+		answers(Route{Method: del, Path: base + "/{id}/invitations/{invitation_id}", SignedIn: true, Role: admin, Status: ok}, revokeInvitation),
 		takes(Route{Method: post, Path: contract.BasePath + "/invitations/accept", SignedIn: true, Status: ok}, acceptInvitation),
 
-		lists(Route{Method: get, Path: base + "/{id}/audit", SignedIn: true, Status: ok, Query: pageQuery()}, listAudit),
+		lists(Route{Method: get, Path: base + "/{id}/audit", SignedIn: true, Role: admin, Status: ok, Query: pageQuery()}, listAudit),
 	}
 }
 

@@ -20,6 +20,7 @@ type Route struct {
 	Path     string // a template; {id} is a UUID
 	Probe    bool   // asked all the time: needs no backend, is logged at debug
 	SignedIn bool   // needs an access token
+	Role     string // the least that the caller must be in the tenant {id}; "" where there is none
 	Status   int    // of success
 	Query    []Param
 	Request  reflect.Type // of the body; nil where the route takes none
