@@ -2,8 +2,8 @@
 // name, type, default and meaning, and drives parsing, the faults that are
 // reported together at start, and the documentation of `coditect-api config`.
 //
-// Settings come from the environment alone. None of them is a secret: keys are
-// read from files whose names are settings, so that what is in force can be
+// Settings come from the environment and from one file; the environment wins.
+// None of them is a secret: keys are read from files whose names are settings, so that what is in force can be
 // printed and logged as it is.
 //
 // It imports the contract and nothing else of the project.
@@ -19,6 +19,8 @@ type Config struct {
 	Listen         string
 	InternalListen string // "" when the internal listener is off
 	Slot           string
+	TraceURL       string  // "" when no traces are sent
+	TraceShare     float64 // of requests that are traced
 	LogLevel       slog.Level
 
 	StoreEngine string

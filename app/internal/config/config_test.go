@@ -131,8 +131,8 @@ func TestFaultsAreToldTogether(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "\n") != 3 || strings.Index(err.Error(), "CODITECT_A") > strings.Index(err.Error(), "CODITECT_B") {
 		t.Fatal(err)
 	}
-	if values[0].Name != contract.EnvListen || values[0].Value != "x" || values[0].Source != "environment" {
-		t.Fatalf("%+v", values[0])
+	if values[1].Name != contract.EnvListen || values[1].Value != "x" || values[1].Source != "environment" {
+		t.Fatalf("%+v", values[1])
 	}
 }
 

@@ -32,6 +32,8 @@ const (
 	envHashQueue      = prefix + "PASSWORD_HASH_QUEUE"
 	envHashWait       = prefix + "PASSWORD_HASH_WAIT"
 	envRequestTimeout = prefix + "REQUEST_TIMEOUT"
+	envTraceURL       = prefix + "TRACE_URL"
+	envTraceShare     = prefix + "TRACE_SHARE"
 	envMail           = prefix + "MAIL"
 	envMailServer     = prefix + "MAIL_SERVER"
 	envMailSecurity   = prefix + "MAIL_SECURITY"
@@ -59,6 +61,10 @@ type Setting struct {
 func Settings() []Setting {
 	return append([]Setting{
 		{
+			EnvFile, "path", "", "File of settings, which the environment overrides; see above. The flag --config names it too.",
+			func(*Config, string) error { return nil }, // has been read before any other
+		},
+		{
 			contract.EnvListen, "host:port", "127.0.0.1:8080", "Address of the API. Port 0 takes a free one.",
 			address(func(c *Config) *string { return &c.Listen }, false),
 		},
@@ -71,6 +77,8 @@ func Settings() []Setting {
 			oneOf(func(c *Config) *string { return &c.Slot }, "", "blue", "green"),
 		},
 		{envLogLevel, "debug, info, warn or error", "info", "Least severity that is logged. The probes' requests are logged at debug.", logLevel},
+		{envTraceURL, "http or https URL", "", "OTLP endpoint that traces are sent to, such as http://127.0.0.1:4318. Empty: no traces.", traceURL},
+		{envTraceShare, "0 to 1", "0.1", "Share of requests that are traced, with " + envTraceURL + ".", traceShare},
 
 		{
 			contract.EnvStoreEngine, contract.EngineEmbedded + " or " + contract.EngineFoundationDB, contract.EngineEmbedded, "Engine that keeps the data. `coditect-api version` tells which ones the binary has.",
@@ -262,6 +270,24 @@ func logLevel(c *Config, v string) error {
 		return errors.New("must be debug, info, warn or error")
 	}
 	return c.LogLevel.UnmarshalText([]byte(v))
+}
+
+func traceURL(c *Config, v string) error {
+	u, err := url.Parse(v)
+	if v != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		return errors.New("must be a URL such as http://127.0.0.1:4318, without credentials")
+	}
+	c.TraceURL = v
+	return nil
+}
+
+func traceShare(c *Config, v string) error {
+	share, err := strconv.ParseFloat(v, 64)
+	if err != nil || !(share >= 0 && share <= 1) {
+		return errors.New("must be a number from 0 to 1")
+	}
+	c.TraceShare = share
+	return nil
 }
 
 func corsOrigins(c *Config, v string) error {
