@@ -182,6 +182,7 @@ func TestTenantsOverHTTP(t *testing.T) {
 	}
 	s.want(http.StatusOK, request{method: "DELETE", path: path, token: token})
 	s.wantCode(http.StatusNotFound, "not_found", request{method: "GET", path: path, token: bob.Tokens.AccessToken})
+	s.wantCode(http.StatusNotFound, "not_found", request{method: "POST", path: api("/auth/token"), token: token, body: object("tenant_id", made.ID)})
 
 	// What there may be is bounded.
 	var first uuid.UUID

@@ -21,6 +21,7 @@ import (
 	"coditect.ai/platform/app/internal/httpapi"
 	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/kv/enginetest"
+	"coditect.ai/platform/app/internal/kv/faultkv"
 	"coditect.ai/platform/app/internal/session"
 	"coditect.ai/platform/app/internal/store"
 	"coditect.ai/platform/app/internal/telemetry"
@@ -38,9 +39,13 @@ type service struct {
 	db      *breakable
 	logs    *syncBuffer
 
-	store *store.Store
-	rules *auth.Service
+	store  *store.Store
+	rules  *auth.Service
+	faults *faultkv.DB
 }
+
+// noFault leaves every transaction alone.
+func noFault(faultkv.Attempt) faultkv.Fault { return faultkv.None }
 
 // newService starts a service; change may change its options first.
 func newService(tb testing.TB, change ...func(*httpapi.Options)) *service {
@@ -70,7 +75,8 @@ func newClosedService(tb testing.TB, change ...func(*httpapi.Options)) *service 
 func (s *service) open() {
 	s.t.Helper()
 	inner := enginetest.Open(s.t)
-	s.db = &breakable{Database: inner}
+	s.faults = faultkv.Wrap(inner, noFault, 0)
+	s.db = &breakable{Database: s.faults}
 	s.t.Cleanup(func() { must(s.t, inner.Close()) })
 	keys, err := auth.ParseKeyring([]byte(auth.GenerateKey() + "\n"))
 	must(s.t, err)
