@@ -47,8 +47,9 @@ func commands() []command {
 	return []command{
 		{"serve", "serve", "run the API until SIGTERM", serveCommand},
 		{"config", "config [--markdown]", "print the settings in force, or document every setting", configCommand},
-		{"keygen", "keygen [--if-missing] FILE", "write a new signing key to FILE", keygenCommand},
+		{"keygen", "keygen [--algorithm A] [--if-missing] FILE", "write a new signing key to FILE", keygenCommand},
 		{"check", "check [--json]", "check that every record and index of the store agrees", checkCommand},
+		{"load", "load [flags] URL", "drive a running service through its users' lives and measure it", loadCommand},
 		{"version", "version [--json]", "print what was built", versionCommand},
 	}
 }
@@ -74,7 +75,7 @@ func run(ctx context.Context, c console, args []string) int {
 	}
 	c.print(w, "Usage: coditect-api COMMAND\n\n")
 	for _, cmd := range commands() {
-		c.print(w, "  %-28s %s\n", cmd.usage, cmd.doc)
+		c.print(w, "  %-44s %s\n", cmd.usage, cmd.doc)
 	}
 	c.print(w, "\nSettings come from the environment: see coditect-api config --markdown.\n")
 	return code

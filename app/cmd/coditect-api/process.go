@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"coditect.ai/platform/app/contract"
-	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/config"
 	"coditect.ai/platform/app/internal/httpapi"
+	"coditect.ai/platform/app/internal/mail"
 	"coditect.ai/platform/app/internal/telemetry"
 )
 
@@ -32,9 +32,10 @@ const (
 // process is the running service, in parts that tests can start on port 0.
 type process struct {
 	cfg  config.Config
-	keys *auth.Keyring
+	keys keyrings
 	log  *slog.Logger
 	now  func() time.Time
+	smtp *mail.SMTP // nil unless mail is sent by SMTP
 
 	api      *httpapi.API
 	metrics  *telemetry.Metrics
@@ -46,7 +47,7 @@ type process struct {
 }
 
 // newProcess wires the service; nothing runs yet.
-func newProcess(cfg config.Config, keys *auth.Keyring, logs io.Writer) *process {
+func newProcess(cfg config.Config, keys keyrings, logs io.Writer) *process {
 	p := &process{cfg: cfg, keys: keys, log: telemetry.NewLogger(logs, cfg.LogLevel, cfg.Slot), now: time.Now}
 	b := thisBuild()
 	p.metrics = telemetry.NewMetrics(b.Version, b.Commit, cfg.Slot)

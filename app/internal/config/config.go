@@ -25,6 +25,8 @@ type Config struct {
 	StoreDir    string
 	ClusterFile string
 
+	FoundationDB FoundationDB
+
 	JWTSecretFile string
 	Issuer        string
 	Audience      string
@@ -43,6 +45,25 @@ type Config struct {
 	DrainPause     time.Duration
 	ShutdownGrace  time.Duration
 
+	PasskeyDomain  string
+	PasskeyOrigins []string
+	FactorKeyFile  string // "" for JWTSecretFile
+
+	Mail             string // one of the Mail constants
+	MailServer       string
+	MailSecurity     string
+	MailFrom         string
+	MailUser         string
+	MailPasswordFile string
+	MailLinks        string
+
 	CORSOrigins    []string
 	TrustedProxies int
 }
+
+// Values of Config.Mail.
+const (
+	MailOff  = "off"  // letters are dropped
+	MailLog  = "log"  // letters are printed with their secrets: for development
+	MailSMTP = "smtp" // letters are handed to MailServer
+)

@@ -44,6 +44,7 @@ func TestEveryContractVariableIsASetting(t *testing.T) {
 	for _, name := range []string{
 		contract.EnvListen, contract.EnvInternalListen, contract.EnvStoreEngine, contract.EnvStoreDir, contract.EnvClusterFile, contract.EnvJWTSecretFile,
 		contract.EnvPasswordHashSlots, contract.EnvDrainPause, contract.EnvShutdownGrace, contract.EnvSlot, contract.EnvTrustedProxies,
+		contract.EnvFactorKeyFile, contract.EnvPasskeyDomain, contract.EnvPasskeyOrigins,
 	} {
 		if !known[name] {
 			t.Errorf("%s is not in the table", name)
@@ -94,11 +95,39 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{envCORSOrigins, "https://a.example,", false},
 		{contract.EnvTrustedProxies, "2", true},
 		{contract.EnvTrustedProxies, "17", false},
+		{envCORSOrigins, "HTTPS://coditect.ai", false},
+		{contract.EnvPasskeyDomain, "coditect.ai", false}, // whose origin is not the default one
+		{contract.EnvPasskeyDomain, "https://localhost", false},
+		{contract.EnvPasskeyDomain, "Localhost", false},
+		{contract.EnvPasskeyOrigins, "http://localhost:3000, https://ide.localhost", true},
+		{contract.EnvPasskeyOrigins, "https://coditect.ai", false}, // beside the domain
+		{contract.EnvPasskeyOrigins, "https://evillocalhost", false},
+		{contract.EnvPasskeyOrigins, "*", false},
+		{contract.EnvPasskeyOrigins, "", false},
+		{"CODITECT_FDB_API_VERSION", "710", true},
+		{"CODITECT_FDB_API_VERSION", "720", false},
+		{"CODITECT_FDB_TIMEOUT", "2m", false},
+		{"CODITECT_FDB_SIZE_LIMIT", "1000000", true},
+		{"CODITECT_FDB_SIZE_LIMIT", "10000001", false},
+		{"FDB_TLS_CERTIFICATE_FILE", "cert.pem", false}, // without its key
 		{"CODITECT_LISTN", "x", false},
 	} {
 		_, _, err := Load([]string{tt.name + "=" + tt.value})
 		if (err == nil) != tt.ok || (err != nil && !strings.Contains(err.Error(), tt.name)) {
 			t.Errorf("%s=%q: %v", tt.name, tt.value, err)
+		}
+	}
+}
+
+func TestPasskeysOfADomain(t *testing.T) {
+	t.Parallel()
+	for origin, ok := range map[string]bool{
+		"https://coditect.ai": true, "https://ide.coditect.ai:8443": true, "http://coditect.ai": false,
+		"https://coditect.ai.evil.net": false, "https://evilcoditect.ai": false,
+	} {
+		c, _, err := Load([]string{contract.EnvPasskeyDomain + "=coditect.ai", contract.EnvPasskeyOrigins + "=" + origin})
+		if (err == nil) != ok || c.PasskeyDomain != "coditect.ai" {
+			t.Errorf("%s: %v", origin, err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/session"
 	"coditect.ai/platform/app/internal/telemetry"
+	"coditect.ai/platform/app/internal/tenant"
 )
 
 // Limits of every request. The deadline of its work is Options.RequestTimeout.
@@ -36,6 +37,7 @@ type Options struct {
 type Backend struct {
 	Auth     *auth.Service
 	Sessions *session.Service
+	Tenants  *tenant.Service
 	// Probe makes one small read: it tells whether the store answers.
 	Probe func(context.Context) error
 }
@@ -65,7 +67,11 @@ func New(opts Options) *API {
 		ids:       newRequestIDs(),
 		version:   []string{opts.Version},
 	}
-	for _, res := range resources(Routes()) {
+	files, err := pages()
+	if err != nil { // which a test rules out
+		opts.Log.Error("the API has no description", slog.String("cause", err.Error()))
+	}
+	for _, res := range resources(append(Routes(), files...)) {
 		a.resources[a.router.Path(res.path)] = res
 	}
 	return a

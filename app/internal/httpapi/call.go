@@ -32,7 +32,9 @@ type call struct {
 	// For handlers; set as far as the route asks for them.
 	backend *Backend
 	access  auth.Access
-	pathID  uuid.UUID
+	pathID  uuid.UUID // {id}
+	subID   uuid.UUID // the id that follows it, whatever its name
+	onceKey string
 	query   map[string]string
 
 	// The answer.
@@ -47,6 +49,9 @@ func (c *call) send(status int, body []byte) {
 	c.status, c.size = status, len(body)
 	if body != nil {
 		h["Content-Type"] = jsonType
+		if f := c.route.file; f != nil && status == http.StatusOK {
+			h["Content-Type"] = f.kind
+		}
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
 	c.w.WriteHeader(status)

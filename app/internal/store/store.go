@@ -21,6 +21,8 @@ import (
 // ErrNotFound says that there is no such record, or it has expired.
 var ErrNotFound = errors.New("no such record")
 
+func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
+
 // errReading tells a database that fails from data that is wrong.
 var errReading = errors.New("reading")
 
