@@ -15,9 +15,9 @@ export PATH    := $(BIN):$(PATH)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-ENV     ?= dev
 
-PULUMI_VERSION := v3.259.0
+PULUMI_VERSION := $(shell awk '$$1 == "github.com/pulumi/pulumi/pkg/v3" { print $$2 }' infra/tools/pulumi/go.mod)
+GENERATED      := Pulumi.yaml docs/settings.md docs/configuration.md infra/program/testdata
 build_command  := $(ROOT)/infra/tools/build.sh
 
 .PHONY: help up down run status build test test-short test-fdb e2e fuzz lint bench generate verify \
@@ -78,8 +78,8 @@ test-fdb: ## run the suites against the FoundationDB cluster that FDB_CLUSTER_FI
 	@infra/tools/test-fdb.sh
 
 lint: tools ## hold the code to .golangci.yml, the layer rules included
-	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && golangci-lint run --config $(ROOT)/.golangci.yml ./...) || exit 1; done
-	@echo "lint app, with FoundationDB"; cd app && $(ROOT)/infra/tools/fdb-double.sh golangci-lint run --config $(ROOT)/.golangci.yml \
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && golangci-lint run --allow-parallel-runners --config $(ROOT)/.golangci.yml ./...) || exit 1; done
+	@echo "lint app, with FoundationDB"; cd app && $(ROOT)/infra/tools/fdb-double.sh golangci-lint run --allow-parallel-runners --config $(ROOT)/.golangci.yml \
 		--build-tags fdb,fdbdouble ./internal/kv/... ./cmd/...
 
 fuzz: ## run every fuzz target for FUZZTIME (60s) each
@@ -92,7 +92,8 @@ generate: ## renew what is generated: golden plans, documentation tables
 	@infra/tools/generate.sh
 
 verify: generate lint ## what is generated is current, and lint is clean
-	@git diff --exit-code --stat || { echo "generated files differ: commit what 'make generate' wrote" >&2; exit 1; }
+	@changed=$$(git status --porcelain -- $(GENERATED)) && [ -z "$$changed" ] || \
+		{ printf 'generated files differ: commit what `make generate` wrote\n%s\n' "$$changed" >&2; exit 1; }
 
 ## ---- what later work brings; each says so and exits 2
 

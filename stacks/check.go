@@ -2,6 +2,7 @@ package stacks
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,8 +15,8 @@ var (
 	region         = regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]+$`)
 	label          = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	hostName       = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
-	serverVersion  = regexp.MustCompile(`^7\.(1|3)\.[0-9]{1,3}$`)
-	reservedPrefix = []string{"kube-", "gke-"}
+	serverVersion  = regexp.MustCompile(`^7\.(3\.[0-9]{1,3}|1\.([4-9]|[1-9][0-9]{1,2}))$`)
+	reservedPrefix = []string{"kube-", "gke-", "gmp-"}
 )
 
 // check adds the faults of values that are readable. Where some were not,
@@ -68,16 +69,16 @@ func checkNames(s *Settings, r *RefusalError) {
 			r.add(name.key, "is %q: must be 1 to 63 lower-case letters, digits and hyphens, a letter first", name.value)
 		}
 	}
-	for _, prefix := range append(reservedPrefix, "default") {
-		if strings.HasPrefix(s.Cloud.Namespace, prefix) {
-			r.add("namespace", "is %q: names that begin with %q belong to the cluster", s.Cloud.Namespace, prefix)
-		}
+	if s.Cloud.Namespace == "default" || slices.ContainsFunc(reservedPrefix, func(prefix string) bool {
+		return strings.HasPrefix(s.Cloud.Namespace, prefix)
+	}) {
+		r.add("namespace", "is %q: default and names that begin with %s belong to the cluster", s.Cloud.Namespace, strings.Join(reservedPrefix, ", "))
 	}
 	if !region.MatchString(s.Cloud.Region) {
 		r.add("region", "is %q: must be a region, like us-central1", s.Cloud.Region)
 	}
 	if !serverVersion.MatchString(s.Database.Version) {
-		r.add("databaseVersion", "is %q: must be a release of 7.3 or 7.1, like 7.3.79", s.Database.Version)
+		r.add("databaseVersion", "is %q: must be a release of 7.3, like 7.3.79, or of 7.1 from 7.1.4 on, the first that finds coordinators by name", s.Database.Version)
 	}
 }
 

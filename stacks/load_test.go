@@ -116,6 +116,12 @@ func TestRefusals(t *testing.T) {
 		"a pause too short for a load balancer": {"dev", cloud(map[string]string{"servicePreStop": "1s"}), map[string]string{
 			"servicePreStop": "5s or more",
 		}},
+		"a server that knows coordinators by address alone": {"dev", cloud(map[string]string{"databaseVersion": "7.1.3"}), map[string]string{
+			"databaseVersion": "from 7.1.4 on",
+		}},
+		"the namespace of what belongs nowhere": {"dev", cloud(map[string]string{"namespace": "default"}), map[string]string{
+			"namespace": "belong to the cluster",
+		}},
 		"names that Kubernetes or Google refuse": {"dev", cloud(map[string]string{
 			"namespace": "kube-system", "region": "mars", "project": "X", "projectNumber": "x", "gatewayHost": "https://coditect.ai",
 			"registryRepository": "Coditect", "databaseVersion": "6.2.0",

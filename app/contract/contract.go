@@ -46,7 +46,7 @@ const (
 	HeaderVersion   = "X-Coditect-Version"
 )
 
-// Environment variables that a deployment sets. The service documents every
+// Environment variables that a deployment may set. The service documents every
 // one that it reads, these included, by `coditect-api config`.
 const (
 	// EnvListen is the API's listen address, "host:port"; the default binds loopback.
@@ -61,7 +61,7 @@ const (
 	EnvClusterFile = "FDB_CLUSTER_FILE"
 	// EnvJWTSecretFile names a file with one base64 key a line, each at least 32 bytes:
 	// the first signs access tokens, every one verifies them.
-	EnvJWTSecretFile = "CODITECT_JWT_SECRET_FILE" //nolint:gosec // the name of a variable, not a secret
+	EnvJWTSecretFile = "CODITECT_JWT_SECRET_FILE"
 	// EnvFactorKeyFile names a file of the same form whose keys seal the secrets of
 	// authenticator apps; without it those of EnvJWTSecretFile do.
 	EnvFactorKeyFile = "CODITECT_FACTOR_KEY_FILE"
@@ -77,6 +77,9 @@ const (
 	EnvShutdownGrace = "CODITECT_SHUTDOWN_GRACE"
 	// EnvSlot is the release slot, "blue" or "green", that the process serves in; a label of logs and metrics.
 	EnvSlot = "CODITECT_SLOT"
+	// EnvTrustedProxies is the number of X-Forwarded-For entries, from the right, that
+	// are our own proxies' doing; the leftmost of them is the client's address.
+	EnvTrustedProxies = "CODITECT_TRUSTED_PROXIES"
 )
 
 // Values of EnvStoreEngine.

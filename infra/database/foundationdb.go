@@ -190,7 +190,8 @@ func (c *cluster) server() corev1.ContainerArgs {
 			pulumi.String(fmt.Sprintf("--public-address=$(POD_IP):%d", port)),
 			pulumi.String(fmt.Sprintf("--listen-address=0.0.0.0:%d", port)),
 			pulumi.String("--datadir=" + path.Join(dataPath, "data")),
-			pulumi.String("--logdir=" + path.Join(dataPath, "log")),
+			// It makes its data directory, but never its log directory, which so must exist.
+			pulumi.String("--logdir=" + dataPath),
 			pulumi.String("--locality-zoneid=$(NODE_NAME)"),
 			pulumi.String("--locality-machineid=$(NODE_NAME)"),
 			pulumi.String("--trace-format=json"),
@@ -236,7 +237,8 @@ esac
 func (c *cluster) configure(ctx *pulumi.Context, needs ...pulumi.Resource) (*batchv1.Job, error) {
 	name := statefulSet + "-configure"
 	job, err := batchv1.NewJob(ctx, name, &batchv1.JobArgs{
-		Metadata: pod.Meta(name, c.Namespace, pod.Labels(name, component, nil), nil),
+		// A Job that failed never runs again: the next update makes another in its place.
+		Metadata: pod.Meta(name, c.Namespace, pod.Labels(name, component, nil), map[string]string{"pulumi.com/replaceUnready": "true"}),
 		Spec: &batchv1.JobSpecArgs{
 			BackoffLimit:          pulumi.Int(10),
 			ActiveDeadlineSeconds: pulumi.Int(900),

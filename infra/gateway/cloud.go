@@ -10,9 +10,10 @@ import (
 const gkeAPI = "networking.gke.io/v1"
 
 // cloud makes what only the load balancer of Google Cloud knows: the redirect of
-// plain HTTP, and for each backend a health check and a policy. Their defaults
-// would ask for "/", give up after 30 seconds, drain nothing and log nothing.
-func (e *entry) cloud(ctx *pulumi.Context, gateway pulumi.Resource) error {
+// plain HTTP, and for each backend a health check and a policy, which it returns.
+// Their defaults would ask for "/", give up after 30 seconds, drain nothing and
+// log nothing.
+func (e *entry) cloud(ctx *pulumi.Context, gateway pulumi.Resource) ([]pulumi.Resource, error) {
 	redirect := e.rules("http", pulumi.Map{"filters": pulumi.Array{pulumi.Map{
 		"type": pulumi.String("RequestRedirect"),
 		"requestRedirect": pulumi.Map{
@@ -20,8 +21,9 @@ func (e *entry) cloud(ctx *pulumi.Context, gateway pulumi.Resource) error {
 		},
 	}}})
 	if _, err := e.object(ctx, gatewayAPI, "HTTPRoute", Name+"-redirect", accepted, redirect, gateway); err != nil {
-		return err
+		return nil, err
 	}
+	var policies []pulumi.Resource
 	for _, b := range e.Backends {
 		name := Route + "-" + b.Slot
 		target := pulumi.Map{"group": pulumi.String(""), "kind": pulumi.String("Service"), "name": b.Service}
@@ -40,8 +42,9 @@ func (e *entry) cloud(ctx *pulumi.Context, gateway pulumi.Resource) error {
 				},
 			},
 		}}
-		if _, err := e.object(ctx, gkeAPI, "HealthCheckPolicy", name, nil, health); err != nil {
-			return err
+		check, err := e.object(ctx, gkeAPI, "HealthCheckPolicy", name, nil, health)
+		if err != nil {
+			return nil, err
 		}
 		backend := pulumi.Map{"targetRef": target, "default": pulumi.Map{
 			"timeoutSec":         pulumi.Int(int(e.TLS.Timeout.Seconds())),
@@ -49,9 +52,11 @@ func (e *entry) cloud(ctx *pulumi.Context, gateway pulumi.Resource) error {
 			// The rate counts in millionths.
 			"logging": pulumi.Map{"enabled": pulumi.Bool(e.TLS.LogPercent > 0), "sampleRate": pulumi.Int(e.TLS.LogPercent * 10_000)},
 		}}
-		if _, err := e.object(ctx, gkeAPI, "GCPBackendPolicy", name, nil, backend); err != nil {
-			return err
+		policy, err := e.object(ctx, gkeAPI, "GCPBackendPolicy", name, nil, backend)
+		if err != nil {
+			return nil, err
 		}
+		policies = append(policies, check, policy)
 	}
-	return nil
+	return policies, nil
 }

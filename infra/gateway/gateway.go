@@ -114,13 +114,16 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 			needs = append(needs, b.Pods...)
 		}
 	}
-	if _, err := e.object(ctx, gatewayAPI, "HTTPRoute", Route, accepted, e.route(), needs...); err != nil {
-		return nil, fmt.Errorf("gateway %s: %w", name, err)
-	}
 	if args.TLS != nil {
-		if err := e.cloud(ctx, gateway); err != nil {
+		policies, err := e.cloud(ctx, gateway)
+		if err != nil {
 			return nil, fmt.Errorf("gateway %s: %w", name, err)
 		}
+		// A route without them would have its backends checked at "/", where none is healthy.
+		needs = append(needs, policies...)
+	}
+	if _, err := e.object(ctx, gatewayAPI, "HTTPRoute", Route, accepted, e.route(), needs...); err != nil {
+		return nil, fmt.Errorf("gateway %s: %w", name, err)
 	}
 	if err := ctx.RegisterResourceOutputs(g, pulumi.Map{"url": g.URL}); err != nil {
 		return nil, fmt.Errorf("gateway %s: outputs: %w", name, err)
@@ -135,6 +138,15 @@ func Callers(local bool) networkingv1.NetworkPolicyPeerArray {
 	}
 	// Google's front ends and health checkers.
 	return networkingv1.NetworkPolicyPeerArray{pod.Range("35.191.0.0/16"), pod.Range("130.211.0.0/22")}
+}
+
+// Hops is how many entries the gateway adds to X-Forwarded-For: the client's
+// address, and in the cloud the load balancer's own behind it.
+func Hops(local bool) int {
+	if local {
+		return 1
+	}
+	return 2
 }
 
 func url(a Args) pulumi.StringOutput {

@@ -38,19 +38,19 @@ type Environment struct {
 	out  io.Writer
 }
 
-// Problem is a failure that the operator can mend: its text is the whole message, with the next step.
-type Problem struct {
+// ProblemError is a failure that the operator can mend: its text is the whole message, with the next step.
+type ProblemError struct {
 	Text string
 	Err  error // may be nil
 }
 
-func (p *Problem) Error() string { return p.Text }
+func (p *ProblemError) Error() string { return p.Text }
 
 // Unwrap gives the cause.
-func (p *Problem) Unwrap() error { return p.Err }
+func (p *ProblemError) Unwrap() error { return p.Err }
 
 func problem(err error, format string, args ...any) error {
-	return &Problem{Text: fmt.Sprintf(format, args...), Err: err}
+	return &ProblemError{Text: fmt.Sprintf(format, args...), Err: err}
 }
 
 // Open finds the checkout that holds start and returns its local environment,

@@ -188,7 +188,9 @@ func (e *Environment) awaitOrphans(ctx context.Context) error {
 			return fmt.Errorf("look for locks: %w", err)
 		}
 		for _, file := range files {
-			var lock struct{ Pid int }
+			var lock struct {
+				Pid int `json:"pid"`
+			}
 			if raw, err := os.ReadFile(file); err == nil && json.Unmarshal(raw, &lock) == nil && runsPulumi(lock.Pid) {
 				alive = lock.Pid
 			}

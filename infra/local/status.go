@@ -39,25 +39,26 @@ func (e *Environment) Status(ctx context.Context, asJSON bool) error {
 // describe tells the addresses, and for each slot its split and its pods.
 func (e *Environment) describe(status daemon.Status) {
 	w := tabwriter.NewWriter(e.out, 2, 0, 2, ' ', 0)
+	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	defer func() { _ = w.Flush() }()
 	for _, address := range status.Gateways {
-		fmt.Fprintf(w, "  %s%s\n", address, contract.BasePath)
+		line("  %s%s", address, contract.BasePath)
 	}
 	for _, route := range status.Routes {
 		for _, backend := range route.Backends {
 			// A slot's Deployment and Service share their name.
 			i := slices.IndexFunc(status.Workloads, func(w runtime.WorkloadStatus) bool { return w.Name == backend.Service })
 			if i < 0 {
-				fmt.Fprintf(w, "  %s\t%d %%\tno release\n", backend.Service, backend.Weight)
+				line("  %s\t%d %%\tno release", backend.Service, backend.Weight)
 				continue
 			}
 			workload := status.Workloads[i]
-			fmt.Fprintf(w, "  %s\t%d %%\t%d of %d pods ready, %s\n", backend.Service, backend.Weight, workload.Ready, workload.Desired, traffic(backend.Recent, backend.Share))
+			line("  %s\t%d %%\t%d of %d pods ready, %s", backend.Service, backend.Weight, workload.Ready, workload.Desired, traffic(backend.Recent, backend.Share))
 			for _, reason := range workload.Reasons {
-				fmt.Fprintf(w, "    %s\n", reason)
+				line("    %s", reason)
 			}
 			for _, pod := range workload.Pods {
-				fmt.Fprintf(w, "    %s\t%s\t%s\n", pod.Name, pod.Address, condition(pod))
+				line("    %s\t%s\t%s", pod.Name, pod.Address, condition(pod))
 			}
 		}
 	}

@@ -80,7 +80,7 @@ func (e *Environment) Up(ctx context.Context) error {
 }
 
 // jwtSecret is the secret that signs access tokens; the program names it so in every environment.
-const jwtSecret = "jwt-secret" //nolint:gosec // the name of a secret, not its value
+const jwtSecret = "jwt-secret"
 
 // newJWTSecret is a keyring of one new key, in the format of contract.EnvJWTSecretFile.
 func newJWTSecret() []byte {

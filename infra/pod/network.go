@@ -22,10 +22,11 @@ func Range(cidr string) networkingv1.NetworkPolicyPeerArgs {
 	return networkingv1.NetworkPolicyPeerArgs{IpBlock: &networkingv1.IPBlockArgs{Cidr: pulumi.String(cidr)}}
 }
 
-// NameLookups lets a pod ask the cluster's name servers, the node's own cache included.
+// NameLookups lets a pod ask the cluster's name servers: kube-dns, the node's own
+// cache, and Cloud DNS, which answers in its place at the metadata server's address.
 func NameLookups() networkingv1.NetworkPolicyEgressRuleArgs {
 	return networkingv1.NetworkPolicyEgressRuleArgs{
-		To:    networkingv1.NetworkPolicyPeerArray{NamespaceOf("kube-system"), Range("169.254.20.10/32")},
+		To:    networkingv1.NetworkPolicyPeerArray{NamespaceOf("kube-system"), Range("169.254.20.10/32"), Range("169.254.169.254/32")},
 		Ports: networkingv1.NetworkPolicyPortArray{Port("UDP", 53), Port("TCP", 53)},
 	}
 }

@@ -214,14 +214,14 @@ func TestServiceKeepsTheContract(t *testing.T) {
 
 func variablesOf(env stacks.Environment) map[string]string {
 	want := map[string]string{
-		contract.EnvListen:            ":8080",
-		contract.EnvInternalListen:    ":9090",
-		contract.EnvStoreEngine:       contract.EngineFoundationDB,
-		contract.EnvJWTSecretFile:     path.Join(contract.SecretsMountPath, contract.JWTSecretFile),
-		contract.EnvClusterFile:       path.Join(contract.ClusterFileMountPath, "fdb.cluster"),
-		contract.EnvDrainPause:        contract.DrainPause.String(),
-		contract.EnvShutdownGrace:     contract.ShutdownGrace.String(),
-		contract.EnvPasswordHashSlots: "2",
+		contract.EnvListen:         ":8080",
+		contract.EnvInternalListen: ":9090",
+		contract.EnvStoreEngine:    contract.EngineFoundationDB,
+		contract.EnvJWTSecretFile:  path.Join(contract.SecretsMountPath, contract.JWTSecretFile),
+		contract.EnvClusterFile:    path.Join(contract.ClusterFileMountPath, "fdb.cluster"),
+		contract.EnvDrainPause:     contract.DrainPause.String(),
+		contract.EnvShutdownGrace:  contract.ShutdownGrace.String(),
+		contract.EnvTrustedProxies: "2", // the load balancer adds the client's address and its own
 	}
 	if env == stacks.Local {
 		want[contract.EnvListen] = "$(POD_IP):8080"
@@ -229,14 +229,22 @@ func variablesOf(env stacks.Environment) map[string]string {
 		want[contract.EnvStoreEngine] = contract.EngineEmbedded
 		want[contract.EnvStoreDir] = contract.StoreMountPath
 		want[contract.EnvClusterFile] = ""
+		want[contract.EnvTrustedProxies] = "1"
 	}
 	return want
 }
 
-// Either the program or the autoscaler sets the number of pods, and never fewer than two.
+// A slot begins with its floor, never fewer than two; from then on either the program
+// or the autoscaler sets the number of pods, never both.
 func TestOneOwnerOfReplicas(t *testing.T) {
 	for _, env := range stacks.Environments() {
 		objects := manifests(t, env)
+		left := map[string]bool{}
+		for _, m := range plan(t, env) {
+			if m.Type == "kubernetes:apps/v1:Deployment" {
+				left[m.Name] = slices.Contains(m.Ignored, "spec.replicas")
+			}
+		}
 		scaled := map[string]bool{}
 		for _, h := range of[autoscalingv2.HorizontalPodAutoscaler](objects) {
 			scaled[h.Spec.ScaleTargetRef.Name] = true
@@ -245,8 +253,11 @@ func TestOneOwnerOfReplicas(t *testing.T) {
 			}
 		}
 		for _, d := range of[appsv1.Deployment](objects) {
-			if set := d.Spec.Replicas != nil; set == scaled[d.Name] {
-				t.Errorf("%s: %s: replicas set: %t, autoscaler: %t", env, d.Name, set, scaled[d.Name])
+			if d.Spec.Replicas == nil || *d.Spec.Replicas < 2 {
+				t.Errorf("%s: %s begins with fewer than two pods", env, d.Name)
+			}
+			if left[d.Name] != scaled[d.Name] {
+				t.Errorf("%s: %s: replicas left alone: %t, autoscaler: %t", env, d.Name, left[d.Name], scaled[d.Name])
 			}
 		}
 	}
@@ -338,7 +349,7 @@ func TestDatabase(t *testing.T) {
 		}
 		args := strings.Join(c.Args, " ")
 		for _, want := range []string{
-			"--cluster-file=/var/fdb/data/fdb.cluster", "--public-address=$(POD_IP):4500", "--locality-zoneid=$(NODE_NAME)",
+			"--cluster-file=/var/fdb/data/fdb.cluster", "--logdir=/var/fdb/data ", "--public-address=$(POD_IP):4500", "--locality-zoneid=$(NODE_NAME)",
 			"--memory=7372MiB", "--cache-memory=2048MiB",
 			"@foundationdb-0.fdb-cluster.coditect-app.svc.cluster.local:4500,foundationdb-1.", "foundationdb-2.fdb-cluster.coditect-app.svc.cluster.local:4500 ",
 		} {

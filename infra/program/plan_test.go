@@ -86,7 +86,7 @@ type made struct {
 	Custom, Protect    bool
 	Inputs             map[string]any
 	Secret             bool
-	DependsOn          []string
+	DependsOn, Ignored []string
 }
 
 // recorder stands for the engine: it keeps what is registered and answers each
@@ -102,7 +102,7 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 		Inputs: args.Inputs.Mappable(), Secret: args.Inputs.ContainsSecrets(),
 	}
 	if rpc := args.RegisterRPC; rpc != nil {
-		m.Protect = rpc.GetProtect()
+		m.Protect, m.Ignored = rpc.GetProtect(), rpc.GetIgnoreChanges()
 		for _, needed := range rpc.GetDependencies() {
 			m.DependsOn = append(m.DependsOn, string(urn.URN(needed).Type())+" "+urn.URN(needed).Name())
 		}
@@ -164,6 +164,9 @@ func TestPlans(t *testing.T) {
 				if m.Protect {
 					got.WriteString(", protected")
 				}
+				for _, property := range m.Ignored {
+					got.WriteString(", " + property + " only when it is made")
+				}
 				got.WriteString("\n")
 				if len(m.Inputs) == 0 {
 					continue
@@ -221,6 +224,21 @@ func TestRouteWaitsForPods(t *testing.T) {
 			pods := "kubernetes:apps/v1:Deployment " + service.SlotName(string(slot))
 			if waits := slices.Contains(resources[i].DependsOn, pods); waits != slices.Contains(want, slot) {
 				t.Errorf("%s: the route waits for %s: %t; it depends on %v", env, pods, waits, resources[i].DependsOn)
+			}
+		}
+	}
+}
+
+// A backend is given requests only after it is told how to be checked: the
+// default check would find none of its pods healthy.
+func TestRouteWaitsForPolicies(t *testing.T) {
+	for _, env := range stacks.Environments() {
+		resources := plan(t, env)
+		i := slices.IndexFunc(resources, func(m made) bool { return m.Name == gateway.Route+"-httproute" })
+		for _, m := range resources {
+			kind, _ := m.Inputs["kind"].(string)
+			if (kind == "HealthCheckPolicy" || kind == "GCPBackendPolicy") && !slices.Contains(resources[i].DependsOn, m.Type+" "+m.Name) {
+				t.Errorf("%s: the route does not wait for %s; it depends on %v", env, m.Name, resources[i].DependsOn)
 			}
 		}
 	}

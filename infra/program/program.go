@@ -211,6 +211,7 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 		PreStop:    s.Service.PreStop,
 		Parts:      parts,
 		Callers:    gateway.Callers(local),
+		Hops:       gateway.Hops(local),
 		OwnAddress: local,
 	}
 }

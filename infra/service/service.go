@@ -46,6 +46,8 @@ type Args struct {
 	Parts []pod.Part
 	// Callers may reach the API's port.
 	Callers networkingv1.NetworkPolicyPeerArray
+	// Hops is how many entries of X-Forwarded-For the callers add.
+	Hops int
 	// OwnAddress makes each process listen on its pod's address alone, where pods share one network.
 	OwnAddress bool
 }

@@ -76,16 +76,19 @@ func (s *slot) deploy(ctx *pulumi.Context) (*appsv1.Deployment, error) {
 		ProgressDeadlineSeconds: pulumi.Int(600),
 		RevisionHistoryLimit:    pulumi.Int(3),
 		Template:                s.template(),
+		Replicas:                pulumi.Int(s.Replicas),
 	}
+	options := []pulumi.ResourceOption{pulumi.Parent(s.parent), pulumi.DependsOn(needs)}
 	scaled := s.MaxReplicas > s.Replicas
-	if !scaled {
-		// Where there is an autoscaler, the number of pods is its own.
-		spec.Replicas = pulumi.Int(s.Replicas)
+	if scaled {
+		// From its first moment the number of pods is the autoscaler's own. Only a new
+		// Deployment is told its floor: left out, it would be ready with a single pod.
+		options = append(options, pulumi.IgnoreChanges([]string{"spec.replicas"}))
 	}
 	deployment, err := appsv1.NewDeployment(ctx, s.name, &appsv1.DeploymentArgs{
 		Metadata: pod.Meta(s.name, s.Namespace, s.labels(), nil),
 		Spec:     spec,
-	}, pulumi.Parent(s.parent), pulumi.DependsOn(needs))
+	}, options...)
 	if err != nil {
 		return nil, fmt.Errorf("deployment: %w", err)
 	}
@@ -140,15 +143,8 @@ func (s *slot) template() *corev1.PodTemplateSpecArgs {
 		spec.InitContainers = inits
 	}
 	return &corev1.PodTemplateSpecArgs{
-		Metadata: &metav1.ObjectMetaArgs{
-			Labels: s.podLabels(),
-			Annotations: pulumi.ToStringMap(map[string]string{
-				"prometheus.io/scrape": "true",
-				"prometheus.io/port":   strconv.Itoa(contract.InternalPort),
-				"prometheus.io/path":   contract.MetricsPath,
-			}),
-		},
-		Spec: spec,
+		Metadata: &metav1.ObjectMetaArgs{Labels: s.podLabels()},
+		Spec:     spec,
 	}
 }
 
@@ -188,7 +184,8 @@ func (s *slot) container() corev1.ContainerArgs {
 	}
 }
 
-// environment is the service's own; parts add theirs.
+// environment is the service's own; parts add theirs. How many passwords it hashes
+// at once, and how far its heap may grow, the service tells from the pod's limits.
 func (s *slot) environment() corev1.EnvVarArray {
 	host := ""
 	var env corev1.EnvVarArray
@@ -200,20 +197,10 @@ func (s *slot) environment() corev1.EnvVarArray {
 		pod.Value(contract.EnvListen, fmt.Sprintf("%s:%d", host, contract.Port)),
 		pod.Value(contract.EnvInternalListen, fmt.Sprintf("%s:%d", host, contract.InternalPort)),
 		pod.Value(contract.EnvSlot, s.Name),
+		pod.Value(contract.EnvTrustedProxies, strconv.Itoa(s.Hops)),
 		pod.Value(contract.EnvDrainPause, contract.DrainPause.String()),
 		pod.Value(contract.EnvShutdownGrace, contract.ShutdownGrace.String()),
-		pod.Value(contract.EnvPasswordHashSlots, strconv.Itoa(passwordHashSlots(s.Size))),
-		// The collector keeps the heap below the limit before the kernel looks at it.
-		pod.Value("GOMEMLIMIT", fmt.Sprintf("%dMiB", s.Size.MemoryLimit*8/10/pod.MiB)),
 	)
-}
-
-// passwordHashSlots is how many passwords a pod of the size hashes at once: they
-// may take a quarter of its memory, and more than two a core only wait for each other.
-func passwordHashSlots(size pod.Size) int {
-	byMemory := int64(size.MemoryLimit) / 4 / contract.PasswordHashMemory
-	byCPU := 2 * ((int64(size.CPULimit) + int64(pod.Core) - 1) / int64(pod.Core))
-	return int(max(1, min(byMemory, byCPU)))
 }
 
 func (s *slot) autoscale(ctx *pulumi.Context, deployment *appsv1.Deployment) error {

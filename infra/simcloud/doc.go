@@ -7,10 +7,10 @@
 //
 //	daemon      one background process per environment directory, its client and API
 //	simcloud    Cloud: the parts below, opened and closed together
+//	gateway     Gateways and HTTPRoutes as listeners, splits and counters
+//	runtime     Deployments as pods as processes: images, volumes, probes, restarts, rollouts
 //	kubernetes  objects: strict checks, what a change replaces, waiting for readiness
 //	gcp         resources: ids, computed outputs, what a change replaces, Secret Manager's values
-//	runtime     Deployments as pods as processes: images, volumes, probes, restarts, rollouts
-//	gateway     Gateways and HTTPRoutes as listeners, splits and counters
 //	provider    Pulumi's protocol, once for both providers
 //	store       objects that survive kill -9
 //
@@ -52,7 +52,8 @@
 //     namespace unless allowedRoutes says All), hostnames, matches of path type
 //     PathPrefix or Exact, backendRefs to Services with port and weight; longest path
 //     first. Filters and other matches are refused by the condition Accepted=False.
-//   - Service: ClusterIP with a selector; targetPort a number or a port's name.
+//   - Service: ClusterIP with a selector; targetPort a number or a port's name. A pod
+//     that ends is out of it at once, where a cloud's load balancer takes seconds.
 //   - HorizontalPodAutoscaler: minReplicas counts where the Deployment has no replicas.
 //   - StatefulSet, DaemonSet, Job, CronJob: not executed; they fail, saying so.
 //   - Everything else is recorded and has no effect: limits, security contexts, network

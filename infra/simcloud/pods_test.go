@@ -111,8 +111,13 @@ func TestLivenessProbeRestarts(t *testing.T) {
 	simtest.Container(d)["livenessProbe"] = map[string]any{
 		"httpGet": map[string]any{"path": "/nowhere-but-there", "port": 9999}, "periodSeconds": 1, "failureThreshold": 1, "initialDelaySeconds": 1,
 	}
+	// As in a cluster its hook runs first; this one cannot, and so leaves a trace.
+	simtest.Container(d)["lifecycle"] = map[string]any{"preStop": map[string]any{"httpGet": map[string]any{"path": "/", "port": 9999}}}
 	e.Create(d)
 	simtest.Eventually(t, "the container was restarted", func() bool { return e.pod().Containers[0].Restarts > 0 })
+	if logs, err := e.cloud.Runtime.Logs(simtest.Namespace, e.pod().Name, 100); err != nil || !strings.Contains(string(logs), "preStop failed") {
+		t.Errorf("the hook was left out: %q %v", logs, err)
+	}
 }
 
 func TestStubbornProcessIsKilledAfterItsGrace(t *testing.T) {

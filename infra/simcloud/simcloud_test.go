@@ -23,20 +23,11 @@ import (
 var serverPath string
 
 func TestMain(m *testing.M) {
-	directory, err := os.MkdirTemp("", "simcloud-*")
-	if err == nil {
-		serverPath, err = simtest.Image(directory)
-	}
-	if err != nil {
+	if err := os.Setenv("NOT_FOR_PODS", "x"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	code := 1
-	if err := os.Setenv("NOT_FOR_PODS", "x"); err == nil {
-		code = m.Run()
-	}
-	_ = os.RemoveAll(directory)
-	os.Exit(code)
+	os.Exit(simtest.Main(m, &serverPath))
 }
 
 // env is an executing cloud with a Gateway and an engine.

@@ -26,15 +26,11 @@ printf '\n== the service on FoundationDB (app)\n'
 infra/tools/test-fdb.sh --double "${short[@]}" || failed=1
 
 # What of infra links the SDKs is told apart by asking the compiler, not by a list.
-mapfile -t light < <(cd infra && go list -test -f '{{if not .ForTest}}{{$p := .ImportPath}}{{$heavy := false}}{{range .Deps}}{{if or (eq . "github.com/pulumi/pulumi-gcp/sdk/v7/go/gcp") (eq . "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes")}}{{$heavy = true}}{{end}}{{end}}{{if not $heavy}}{{$p}}{{end}}{{end}}' ./... | grep -v '\.test$')
-mapfile -t all < <(cd infra && go list ./...)
-heavy=()
-for p in "${all[@]}"; do
-  printf '%s\n' "${light[@]}" | grep -qxF "$p" || heavy+=("$p")
-done
-part "the simulated cloud and what needs no SDK (infra)" infra -race -timeout 20m "${light[@]}"
-[ ${#heavy[@]} -eq 0 ] || [ -n "${SHORT:-}" ] ||
-  part "the program, and the environment through the real engine (infra)" infra -timeout 20m "${heavy[@]}"
+tested=$(cd infra && go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep '^[^ ]*\.test ')
+mapfile -t heavy < <(grep -E 'pulumi-(gcp|kubernetes)/sdk' <<<"$tested" | sed 's/\.test .*//')
+mapfile -t light < <(grep -vE 'pulumi-(gcp|kubernetes)/sdk' <<<"$tested" | sed 's/\.test .*//')
+part "the simulated cloud and the whole environment through the real engine (infra)" infra -race -timeout 30m "${light[@]}"
+[ -n "${SHORT:-}" ] || part "the program (infra)" infra -timeout 20m "${heavy[@]}"
 
 printf '\n'
 [ "$failed" -eq 0 ] && echo "All tests passed." || echo "Some tests failed; see above."

@@ -19,6 +19,7 @@ import (
 const (
 	firstRetry = 100 * time.Millisecond // pause after the first failure to open, doubled by each
 	lastRetry  = 5 * time.Second
+	slowOpen   = 2 * time.Second // after which one attempt to open is worth a word
 	watchEvery = 5 * time.Second // between looks at readiness
 	sweepEvery = time.Minute     // between sweeps of what has expired
 	remindOf   = time.Minute     // between log lines about one lasting trouble
@@ -69,7 +70,11 @@ func (k *keeper) run(ctx context.Context) {
 // open tries until it has a backend; it returns nil when ctx ended first.
 func (k *keeper) open(ctx context.Context) *store.Store {
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		slow := time.AfterFunc(slowOpen, func() {
+			k.p.log.WarnContext(ctx, "not ready", slog.String("cause", "still opening the store; another process may hold its lock"))
+		})
 		st, err := k.tryOpen(ctx)
+		slow.Stop()
 		k.note(ctx, err)
 		if err == nil {
 			return st

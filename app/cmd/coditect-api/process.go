@@ -132,8 +132,10 @@ func listen(ctx context.Context, address, setting string, h http.Handler, log *s
 			ReadTimeout:       readTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    httpapi.MaxHeaderBytes,
-			BaseContext:       func(net.Listener) context.Context { return ctx },
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly clients that hang up
+			// OPTIONS * is a request like any other: net/http's own answer has none of our headers.
+			DisableGeneralOptionsHandler: true,
+			BaseContext:                  func(net.Listener) context.Context { return ctx },
+			ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly clients that hang up
 		},
 	}, nil
 }
@@ -148,12 +150,11 @@ func (l *listener) serve() {
 }
 
 // tuneMemory lets the heap grow freely while it is small, which halves the
-// collector's work, and bounds it by what the slots need, so that the memory
-// of finished password hashes is collected before it piles up. What is not on
-// the heap (code, SQLite's caches) comes on top. GOMEMLIMIT and GOGC, where
-// set, win.
+// collector's work, and bounds it by what the slots need and as much again for
+// all else. What is not on the heap (code, SQLite's caches) comes on top.
+// GOMEMLIMIT and GOGC, where set, win.
 func tuneMemory(cfg config.Config, environ []string) {
-	const heap, growth = 24 << 20, 400
+	const heap, growth = 48 << 20, 400
 	if !hasVariable(environ, "GOMEMLIMIT") {
 		debug.SetMemoryLimit(heap + int64(cfg.PasswordHashSlots)*int64(cfg.PasswordHashMemoryKiB)<<10)
 	}

@@ -71,7 +71,7 @@ func or[T comparable](value, byDefault T) T {
 func (c Config) validate() error {
 	var faults []error
 	for name, d := range map[string]time.Duration{
-		"AccessTTL": c.AccessTTL, "RefreshTTL": c.RefreshTTL, "LoginTTL": c.LoginTTL, "HashWait": c.HashWait,
+		"AccessTTL": c.AccessTTL, "RefreshTTL": c.RefreshTTL, "LoginTTL": c.LoginTTL,
 	} {
 		if d < time.Second {
 			faults = append(faults, fmt.Errorf("%s is %v; at least a second", name, d))
@@ -80,8 +80,8 @@ func (c Config) validate() error {
 	if c.RefreshGrace < 0 || c.RefreshGrace > time.Hour {
 		faults = append(faults, fmt.Errorf("RefreshGrace is %v; 0 to an hour", c.RefreshGrace))
 	}
-	if c.HashSlots < 1 || c.HashQueue < 0 {
-		faults = append(faults, fmt.Errorf("HashSlots is %d and HashQueue is %d; at least 1 and 0", c.HashSlots, c.HashQueue))
+	if c.HashSlots < 1 || c.HashQueue < 0 || c.HashWait < 0 {
+		faults = append(faults, fmt.Errorf("HashSlots is %d, HashQueue %d and HashWait %v; at least 1, 0 and 0", c.HashSlots, c.HashQueue, c.HashWait))
 	}
 	return errors.Join(append(faults, c.Password.validate())...)
 }

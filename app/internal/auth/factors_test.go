@@ -302,17 +302,14 @@ func TestFactorsUnderEveryFault(t *testing.T) {
 				t.Parallel()
 				p := newEnv(t, Config{}).newPerson(t, "ada@example.com").addTOTP(t)
 				run := act.run(p)
-				db := faultkv.Wrap(p.DB.Database, faultkv.At(0, faultkv.None), time.Millisecond)
-				engine := p.DB.Database
-				p.DB.Database = db
-				db.Follow(func(a faultkv.Attempt) faultkv.Fault {
+				p.DB.Follow(func(a faultkv.Attempt) faultkv.Fault {
 					if a.Write && a.Retry == 0 {
 						return f
 					}
 					return faultkv.None
 				})
 				err := run()
-				p.DB.Database = engine
+				p.DB.SetDown(false)
 				n := act.done(p)
 				if n > 1 || err == nil && n != 1 {
 					t.Errorf("answered %v with its effect %d times", err, n)

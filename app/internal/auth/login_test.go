@@ -106,7 +106,7 @@ func TestLoginForATenant(t *testing.T) {
 	if in.TenantID != bob.TenantID || a.TenantID != bob.TenantID || a.Role != store.RoleMember {
 		t.Errorf("with a tenant: %+v", a)
 	}
-	for _, bad := range []string{uuid.NewString(), "x"} {
+	for _, bad := range []string{uuid.NewString(), uuid.Nil.String(), "x"} {
 		c.TenantID = bad
 		_, err := e.Login(t.Context(), c)
 		wantCode(t, err, fault.ValidationFailed)

@@ -217,7 +217,7 @@ func tenantOf(text string) (uuid.UUID, error) {
 		return uuid.Nil, nil
 	}
 	id, err := uuid.Parse(text)
-	if err != nil {
+	if err != nil || id == uuid.Nil { // which would stand for none
 		return uuid.Nil, fault.Invalid(fault.Field{Field: "tenant_id", Problem: "must be a UUID"})
 	}
 	return id, nil

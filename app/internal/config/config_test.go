@@ -39,7 +39,7 @@ func TestEveryContractVariableIsASetting(t *testing.T) {
 	}
 	for _, name := range []string{
 		contract.EnvListen, contract.EnvInternalListen, contract.EnvStoreEngine, contract.EnvStoreDir, contract.EnvClusterFile, contract.EnvJWTSecretFile,
-		contract.EnvPasswordHashSlots, contract.EnvDrainPause, contract.EnvShutdownGrace, contract.EnvSlot,
+		contract.EnvPasswordHashSlots, contract.EnvDrainPause, contract.EnvShutdownGrace, contract.EnvSlot, contract.EnvTrustedProxies,
 		contract.EnvFactorKeyFile, contract.EnvPasskeyDomain, contract.EnvPasskeyOrigins,
 	} {
 		if !known[name] {
@@ -72,6 +72,7 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{contract.EnvPasswordHashSlots, "64", true},
 		{contract.EnvPasswordHashSlots, "0", false},
 		{contract.EnvPasswordHashSlots, "2.0", false},
+		{envHashMemory, "262145", false}, // auth takes no more
 		{contract.EnvDrainPause, "0s", true},
 		{contract.EnvDrainPause, "-1s", false},
 		{contract.EnvDrainPause, "5", false},
@@ -84,8 +85,12 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{envCORSOrigins, "https://coditect.ai, http://localhost:3000", true},
 		{envCORSOrigins, "*", true},
 		{envCORSOrigins, "https://coditect.ai/", false},
+		{envCORSOrigins, "https://Coditect.ai", false}, // browsers never send it
+		{envCORSOrigins, "https://", false},
 		{envCORSOrigins, "coditect.ai", false},
 		{envCORSOrigins, "https://a.example,", false},
+		{contract.EnvTrustedProxies, "2", true},
+		{contract.EnvTrustedProxies, "17", false},
 		{envCORSOrigins, "HTTPS://coditect.ai", false},
 		{contract.EnvPasskeyDomain, "coditect.ai", false}, // whose origin is not the default one
 		{contract.EnvPasskeyDomain, "https://localhost", false},
@@ -95,8 +100,6 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{contract.EnvPasskeyOrigins, "https://evillocalhost", false},
 		{contract.EnvPasskeyOrigins, "*", false},
 		{contract.EnvPasskeyOrigins, "", false},
-		{envTrustedProxies, "2", true},
-		{envTrustedProxies, "17", false},
 		{"CODITECT_FDB_API_VERSION", "710", true},
 		{"CODITECT_FDB_API_VERSION", "720", false},
 		{"CODITECT_FDB_TIMEOUT", "2m", false},
@@ -139,19 +142,21 @@ func TestFaultsAreToldTogether(t *testing.T) {
 func TestAutoHashSlots(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		cores  int
-		memory int64
-		want   int
+		cores        int
+		memory, hash int64
+		want         int
 	}{
-		{2, math.MaxInt64, 2},
-		{8, 1 << 30, 8},
-		{64, 1 << 30, 25},
-		{128, math.MaxInt64, 64},
-		{4, 128 << 20, 1},
-		{4, 1 << 20, 1},
+		{2, math.MaxInt64, contract.PasswordHashMemory, 2},
+		{8, 1 << 30, contract.PasswordHashMemory, 8},
+		{64, 1 << 30, contract.PasswordHashMemory, 25},
+		{128, math.MaxInt64, contract.PasswordHashMemory, 64},
+		{4, 128 << 20, contract.PasswordHashMemory, 1},
+		{4, 1 << 20, contract.PasswordHashMemory, 1},
+		{8, 1 << 30, 128 << 20, 3},
+		{8, 1 << 30, 1 << 30, 1},
 	} {
-		if got := autoHashSlots(tt.cores, tt.memory); got != tt.want {
-			t.Errorf("%d cores, %d bytes: %d, want %d", tt.cores, tt.memory, got, tt.want)
+		if got := autoHashSlots(tt.cores, tt.memory, tt.hash); got != tt.want {
+			t.Errorf("%d cores, %d bytes of %d: %d, want %d", tt.cores, tt.memory, tt.hash, got, tt.want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -54,6 +55,9 @@ func Load(environ []string) (Config, []Value, error) {
 	}
 	if len(faults) == 0 {
 		faults = checkTogether(c)
+		if c.PasswordHashSlots == 0 {
+			c.PasswordHashSlots = autoHashSlots(runtime.GOMAXPROCS(0), memoryLimit(), int64(c.PasswordHashMemoryKiB)<<10)
+		}
 	}
 	var unknown []error
 	for name := range env {

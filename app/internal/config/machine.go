@@ -5,18 +5,16 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"coditect.ai/platform/app/contract"
 )
 
 // memoryFloor is what the process takes with nobody hashing a password.
 const memoryFloor = 64 << 20
 
 // autoHashSlots is one slot a core, as hashing is bound by the processor, and
-// no more than fit into half of the memory above the floor, so that the rest
-// of the service has room when every slot is taken.
-func autoHashSlots(cores int, memory int64) int {
-	fit := (memory - memoryFloor) / 2 / contract.PasswordHashMemory
+// no more hashes than fit into half of the memory above the floor, so that the
+// rest of the service has room when every slot is taken.
+func autoHashSlots(cores int, memory, hash int64) int {
+	fit := (memory - memoryFloor) / 2 / hash
 	return int(max(1, min(int64(cores), fit, 64)))
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +41,6 @@ const (
 	envMailPassword   = prefix + "MAIL_PASSWORD_FILE"
 	envMailLinks      = prefix + "MAIL_LINKS"
 	envCORSOrigins    = prefix + "CORS_ORIGINS"
-	envTrustedProxies = prefix + "TRUSTED_PROXIES"
 )
 
 // off is the value that turns an optional listener off.
@@ -127,8 +125,8 @@ func Settings() []Setting {
 			hashSlots,
 		},
 		{
-			envHashMemory, "number", "19456", "Memory of one Argon2id hash in KiB: 8192 to 1048576. Raising it rehashes at the next login.",
-			number(func(c *Config) *int { return &c.PasswordHashMemoryKiB }, 8192, 1<<20),
+			envHashMemory, "number", "19456", "Memory of one Argon2id hash in KiB: 8192 to 262144. Raising it rehashes at the next login.",
+			number(func(c *Config) *int { return &c.PasswordHashMemoryKiB }, 8192, 256<<10),
 		},
 		{
 			envHashPasses, "number", "2", "Passes of one Argon2id hash: 1 to 16. Raising it rehashes at the next login.",
@@ -184,7 +182,7 @@ func Settings() []Setting {
 
 		{envCORSOrigins, "origins, comma-separated, or *", "", "Origins whose pages may call the API. Empty: none.", corsOrigins},
 		{
-			envTrustedProxies, "number", "0", "Proxies in front whose X-Forwarded-For entries count, 0 to 16. 0: the header is ignored.",
+			contract.EnvTrustedProxies, "number", "0", "Entries that the proxies in front add to X-Forwarded-For, 0 to 16 (a Google load balancer adds 2). 0: the header is ignored.",
 			number(func(c *Config) *int { return &c.TrustedProxies }, 0, 16),
 		},
 	}, append(factorSettings(), foundationDBSettings()...)...)
@@ -259,7 +257,7 @@ func duration(at func(*Config) *time.Duration, least, most time.Duration) func(*
 
 func hashSlots(c *Config, v string) error {
 	if v == "auto" {
-		c.PasswordHashSlots = autoHashSlots(runtime.GOMAXPROCS(0), memoryLimit())
+		c.PasswordHashSlots = 0 // until Load knows what one hash takes
 		return nil
 	}
 	return number(func(c *Config) *int { return &c.PasswordHashSlots }, 1, 64)(c, v)

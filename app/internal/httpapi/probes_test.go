@@ -29,9 +29,9 @@ func (s *service) wantMetric(line string) {
 
 func (s *service) eventually(what func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !what(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !what(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("has not happened in 5 s; metrics:\n%s", s.metricsText())
+			s.t.Fatalf("has not happened in 30 s; metrics:\n%s", s.metricsText())
 		}
 	}
 }

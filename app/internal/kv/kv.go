@@ -30,7 +30,7 @@ var (
 	// ErrTooOld: the transaction lived longer than MaxTransactionAge. Transact retries it.
 	ErrTooOld = errors.New("transaction too old")
 	// ErrCommitUnknown: the commit may or may not have taken effect. Transact retries it,
-	// so functions look for their own effect first; when it is returned, retries have run out.
+	// so functions look for their own effect first; when it is returned, retries or time have run out.
 	ErrCommitUnknown = errors.New("outcome of the commit unknown")
 	// ErrTooLarge: a key, a value or the transaction exceeds its limit. Never retried.
 	ErrTooLarge = errors.New("larger than the database allows")
@@ -56,9 +56,10 @@ func PrefixRange(prefix []byte) Range {
 	panic("kv: prefix without an end")
 }
 
-// KeyRange holds exactly one key.
+// KeyRange holds exactly one key. It keeps nothing of the slice.
 func KeyRange(key []byte) Range {
-	return Range{Begin: key, End: append(append([]byte(nil), key...), 0)}
+	end := append(append(make([]byte, 0, len(key)+1), key...), 0)
+	return Range{Begin: end[:len(key):len(key)], End: end}
 }
 
 // Pair is a key and its value.

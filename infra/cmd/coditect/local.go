@@ -14,7 +14,7 @@ func environment(cmd *cobra.Command) func() (*local.Environment, error) {
 	name := cmd.Flags().String("env", local.Name, "the environment")
 	return func() (*local.Environment, error) {
 		if *name != local.Name {
-			return nil, &local.Problem{Text: fmt.Sprintf("this command is for the environment %s; use `pulumi %s --stack %s` for one in the cloud.", local.Name, cmd.Name(), *name)}
+			return nil, &local.ProblemError{Text: fmt.Sprintf("this command is for the environment %s; use `pulumi %s --stack %s` for one in the cloud.", local.Name, cmd.Name(), *name)}
 		}
 		return local.Open(".", cmd.OutOrStdout())
 	}

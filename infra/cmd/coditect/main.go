@@ -30,17 +30,17 @@ func main() {
 
 // run executes the command line and returns the exit code; every failure is told in one place.
 func run(ctx context.Context, args []string) int {
-	root := command()
+	root := command() //nolint:contextcheck // cobra hands each command its context
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	var problem *local.Problem
+	problem, mendable := errors.AsType[*local.ProblemError](err)
 	switch {
 	case err == nil:
 		return 0
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		fmt.Fprintln(os.Stderr, "coditect: interrupted; the same command goes on from here.")
 		return exitInterrupted
-	case errors.As(err, &problem):
+	case mendable:
 		fmt.Fprintln(os.Stderr, "coditect: "+problem.Text)
 	default:
 		fmt.Fprintln(os.Stderr, "coditect: could not "+err.Error())

@@ -63,8 +63,7 @@ func (c *Client) PushImage(ctx context.Context, repository, path string) (refere
 }
 
 // EnsureSecretVersion gives the secret of Secret Manager a first version if it has
-// none: the value, or 256 random bits in base64 if value is nil. It may come
-// before the secret itself is made; pods can read it once it is.
+// none. It may come before the secret itself is made; pods can read it once it is.
 func (c *Client) EnsureSecretVersion(ctx context.Context, secretID string, value []byte) (created bool, err error) {
 	var out secretResponse
 	err = c.post(ctx, "/secrets", secretRequest{secretID, value}, &out)
@@ -108,8 +107,8 @@ func (c *Client) Shutdown(ctx context.Context) error {
 		return err
 	}
 	for {
-		// The lock is free only when the process is gone.
-		lock, err := acquire(filepath.Join(c.directory, lockName))
+		// The lock is free only when the pods are gone.
+		lock, err := acquire(ctx, c.directory, 0)
 		if err == nil {
 			return lock.Close()
 		}
@@ -117,7 +116,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 			return nil // the directory is gone, and the daemon with it
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(poll):
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the daemon (pid %d) to end: %w", c.record.PID, ctx.Err())
 		}

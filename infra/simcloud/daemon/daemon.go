@@ -36,6 +36,10 @@ const (
 	logName    = "daemon.log"
 	// watch is how often the daemon looks whether its directory is still its own.
 	watch = 2 * time.Second
+	// poll is how often a process looks whether another one has come or gone.
+	poll = 20 * time.Millisecond
+	// lockPatience is longer than anybody but a daemon holds the lock.
+	lockPatience = time.Second
 )
 
 // Options of the process that serves.
@@ -79,7 +83,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err := os.MkdirAll(o.Directory, 0o700); err != nil {
 		return fmt.Errorf("serve %s: %w", o.Directory, err)
 	}
-	lock, err := acquire(filepath.Join(o.Directory, lockName))
+	lock, err := acquire(ctx, o.Directory, lockPatience)
 	if err != nil {
 		return err
 	}
@@ -133,16 +137,28 @@ func withdraw(path, token string) {
 	}
 }
 
-// acquire takes the directory's lock, which the kernel gives back however this process ends.
-func acquire(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+// acquire takes the directory's lock, which the kernel gives back however this
+// process ends. It waits a little: whoever looks whether a daemon is gone holds the
+// lock for a moment, too.
+func acquire(ctx context.Context, directory string, patience time.Duration) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(directory, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the directory: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w (%s)", ErrRunning, path), file.Close())
+	for deadline := time.Now().Add(patience); ; {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return file, nil
+		case time.Now().After(deadline):
+			return nil, errors.Join(fmt.Errorf("%w: %s", ErrRunning, directory), file.Close())
+		}
+		select {
+		case <-time.After(poll):
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("lock the directory: %w", ctx.Err()), file.Close())
+		}
 	}
-	return file, nil
 }
 
 func write(path string, r record) error {

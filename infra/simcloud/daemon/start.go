@@ -15,6 +15,9 @@ import (
 // startTimeout is how long a daemon may take until it answers.
 const startTimeout = 20 * time.Second
 
+// endTimeout is how long a daemon may take to end its pods.
+const endTimeout = 2 * time.Minute
+
 // StartOptions tell how to bring a daemon up.
 type StartOptions struct {
 	// Directory is the environment's.
@@ -54,13 +57,41 @@ func Start(ctx context.Context, o StartOptions) (*Client, error) {
 	case !errors.Is(err, ErrNotRunning):
 		return nil, err
 	}
+	running, err = settle(ctx, o.Directory)
+	if err != nil || running != nil {
+		return running, err
+	}
 	return launch(ctx, o)
 }
 
-func launch(ctx context.Context, o StartOptions) (*Client, error) {
-	if err := os.MkdirAll(o.Directory, 0o700); err != nil {
+// settle waits while another daemon comes up, which it then returns, or goes down.
+func settle(ctx context.Context, directory string) (*Client, error) {
+	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return nil, fmt.Errorf("start the daemon: %w", err)
 	}
+	for deadline := time.Now().Add(endTimeout); ; {
+		lock, err := acquire(ctx, directory, 0)
+		if err == nil {
+			return nil, lock.Close()
+		}
+		if !errors.Is(err, ErrRunning) {
+			return nil, err
+		}
+		if client, err := Connect(ctx, directory); err == nil {
+			return client, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("a daemon that does not answer: %w", err)
+		}
+		select {
+		case <-time.After(poll):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("start the daemon: %w", ctx.Err())
+		}
+	}
+}
+
+func launch(ctx context.Context, o StartOptions) (*Client, error) {
 	path := filepath.Join(o.Directory, logName)
 	// One log for each life, and that of the life before.
 	if err := os.Rename(path, path+".1"); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -87,7 +118,7 @@ func launch(ctx context.Context, o StartOptions) (*Client, error) {
 			return client, nil
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(poll):
 		case err := <-ended:
 			// Another may have been quicker to start one.
 			if client, connectErr := Connect(ctx, o.Directory); connectErr == nil {

@@ -48,6 +48,8 @@ type Gateway struct {
 	logger  *slog.Logger
 	proxy   *proxy
 
+	closing sync.WaitGroup // of listeners, until their last request is answered
+
 	mu        sync.Mutex
 	listeners map[int32]*listener    // by port
 	splits    map[ruleName]*split    // of the rules that are served
@@ -93,12 +95,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 		timer.Stop()
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	var closing sync.WaitGroup
 	for _, l := range g.listeners {
-		closing.Go(func() { g.close(l) }) //nolint:contextcheck // it begins when ctx ends
+		g.closing.Go(func() { g.close(l) }) //nolint:contextcheck // it begins when ctx ends
 	}
-	closing.Wait()
+	g.mu.Unlock()
+	g.closing.Wait()
 	return nil
 }
 
@@ -145,7 +146,7 @@ func (g *Gateway) reconcile() (again time.Duration) {
 		t, wanted := tables[port]
 		if !wanted {
 			delete(g.listeners, port)
-			go g.close(l)
+			g.closing.Go(func() { g.close(l) })
 			<-l.closed // so that the next step may open it
 			continue
 		}

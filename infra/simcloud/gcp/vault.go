@@ -1,8 +1,6 @@
 package gcp
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,18 +39,12 @@ func OpenVault(path string, objects *store.Store) (*Vault, error) {
 	return v, nil
 }
 
-// Ensure gives the secret a first version if it has none: the value, or 256 random
-// bits in base64 if value is nil. It tells whether it did.
+// Ensure gives the secret a first version if it has none, and tells whether it did.
 func (v *Vault) Ensure(name string, value []byte) (created bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.versions[name]) > 0 {
 		return false, nil
-	}
-	if value == nil {
-		key := make([]byte, 32)
-		_, _ = rand.Read(key) // never fails
-		value = []byte(base64.StdEncoding.EncodeToString(key) + "\n")
 	}
 	return true, v.set(name, [][]byte{value})
 }

@@ -221,7 +221,7 @@ func (c *container) supervise(ctx context.Context, process *process) (why string
 		return process.exit()
 	case why = <-unhealthy:
 		c.set(func(s *ContainerStatus) { s.Ready, s.Reason, s.Message = false, "Unhealthy", why })
-		process.stop(c.pod.grace())
+		c.terminate(process) //nolint:contextcheck // it outlasts ctx, as Kubernetes' grace does
 		return why
 	case <-ctx.Done():
 		c.terminate(process) //nolint:contextcheck // it begins when ctx ends

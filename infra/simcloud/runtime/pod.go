@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,8 +51,20 @@ type PodStatus struct {
 	Containers  []ContainerStatus `json:"containers"`
 }
 
-// launch starts the pod's life.
+// launch starts the pod's life, or leaves nothing of it behind.
 func (p *pod) launch() error {
+	if err := p.prepare(); err != nil {
+		return errors.Join(err, p.closeLogs(), removeAll(p.directory),
+			removeAll(p.runtime.logDirectory(p.namespace, p.name)))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stop = cancel
+	go p.live(ctx)
+	return nil
+}
+
+// prepare makes the pod's directory, its containers and their logs.
+func (p *pod) prepare() error {
 	if err := os.MkdirAll(p.directory, 0o700); err != nil {
 		return fmt.Errorf("pod %s/%s: %w", p.namespace, p.name, err)
 	}
@@ -65,9 +78,6 @@ func (p *pod) launch() error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p.stop = cancel
-	go p.live(ctx)
 	return nil
 }
 
@@ -76,7 +86,7 @@ func (p *pod) add(to *[]*container, spec corev1.Container) error {
 	c.status = ContainerStatus{Name: spec.Name, Image: spec.Image, Reason: "ContainerCreating"}
 	var err error
 	if c.log, err = openLog(c.logPath); err != nil {
-		return errors.Join(err, p.closeLogs())
+		return err
 	}
 	*to = append(*to, c)
 	return nil
@@ -106,7 +116,7 @@ func (p *pod) live(ctx context.Context) {
 
 func (p *pod) closeLogs() error {
 	var failed []error
-	for _, c := range append(p.initial, p.containers...) {
+	for _, c := range slices.Concat(p.initial, p.containers) {
 		failed = append(failed, c.log.Close())
 	}
 	return errors.Join(failed...)
@@ -193,7 +203,8 @@ func (p *pod) problems() (reasons []string, hopeless bool) {
 			}
 		}
 		reasons = append(reasons, reason)
-		hopeless = hopeless || s.Reason == reasonImage || !s.everReady && s.Restarts >= hopelessRestarts
+		hopeless = hopeless || s.Reason == reasonImage ||
+			s.Reason == reasonCrash && !s.everReady && s.Restarts >= hopelessRestarts
 	}
 	return reasons, hopeless
 }

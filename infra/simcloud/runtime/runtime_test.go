@@ -133,3 +133,22 @@ func TestImagesRefuseWhatIsNone(t *testing.T) {
 		t.Error("a directory is taken for an image")
 	}
 }
+
+// A pod that cannot begin is tried again each second: it must leave nothing behind.
+func TestAPodThatCannotBeginLeavesNothing(t *testing.T) {
+	directory := t.TempDir()
+	p := &pod{
+		runtime: &Runtime{directory: directory}, namespace: "shop", name: "api-1",
+		directory: filepath.Join(directory, "pods", "shop", "api-1"),
+		// No file can have the second container's name.
+		template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "one"}, {Name: strings.Repeat("x", 300)}}}},
+	}
+	if err := p.launch(); err == nil {
+		t.Fatal("it began")
+	}
+	for _, left := range []string{p.directory, filepath.Join(directory, "logs", "shop", "api-1")} {
+		if _, err := os.Stat(left); !os.IsNotExist(err) {
+			t.Errorf("%s is left behind (%v)", left, err)
+		}
+	}
+}

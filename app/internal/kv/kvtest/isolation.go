@@ -56,6 +56,7 @@ var conflictTests = []struct {
 	{"read, then cleared by another", readKey("b"), set("x"), func(tr kv.Transaction) { tr.Clear([]byte("b")) }, true},
 	{"read, then in another's cleared range", readKey("b"), set("x"), func(tr kv.Transaction) { tr.ClearRange(span("a", "c")) }, true},
 	{"read, then added to by another", readKey("b"), set("x"), func(tr kv.Transaction) { tr.Add([]byte("b"), 1) }, true},
+	{"read by a buffer that is used again", func(tr kv.Transaction) { key := []byte("b"); must(tr.Get(key)); key[0] = 'q' }, set("x"), set("b"), true},
 	{"absent key read, then set by another", readKey("a"), set("x"), set("a"), true},
 	{"a neighbour of what was read", readKey("b"), set("x"), both(set("b\x00"), set("a")), false},
 	{"read before and after", func(kv.Transaction) {}, both(readKey("b"), set("x")), set("c"), false},

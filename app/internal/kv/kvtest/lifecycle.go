@@ -1,6 +1,7 @@
 package kvtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,27 @@ var lifecycleTests = []test{
 		}
 		if got := kv.Counter(s.get("n")); got != 3 {
 			s.t.Errorf("the counter is %d, want 3", got)
+		}
+	}},
+	{"a commit that may have been made is not denied by a later failure", func(s *store) {
+		for _, own := range []error{nil, errors.New("own")} {
+			ctx, cancel := context.WithCancel(s.t.Context())
+			defer cancel()
+			ran := 0
+			err := s.Transact(ctx, func(tr kv.Transaction) error {
+				if ran++; ran == 1 {
+					return kv.ErrCommitUnknown
+				}
+				cancel()
+				_, err := tr.Get([]byte("a"))
+				return cmp.Or(own, err)
+			})
+			switch {
+			case own != nil && err != own: //nolint:errorlint // the very same error: the function has looked
+				s.t.Errorf("an error of its own: %v", err)
+			case own == nil && (!errors.Is(err, kv.ErrCommitUnknown) || !errors.Is(err, context.Canceled)):
+				s.t.Errorf("cancelled in the second run: %v", err)
+			}
 		}
 	}},
 	{"a panic of the function leaves nothing behind", func(s *store) {

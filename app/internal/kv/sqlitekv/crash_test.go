@@ -126,7 +126,7 @@ func TestKilledWriters(t *testing.T) {
 	if testing.Short() {
 		kills = 30
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // a busy machine is no failure
 	defer cancel()
 	dir := t.TempDir()
 	victims := make([]*victim, writers)

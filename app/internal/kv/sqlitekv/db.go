@@ -21,6 +21,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,6 +106,10 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.close())
 	}
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the store: %w", err), c.Close(), lock.close())
+	}
 	db := &DB{
 		opt:         opt,
 		lock:        lock,
@@ -112,13 +117,17 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 		janitorDone: make(chan struct{}),
 	}
 	db.writer = &writer{
-		conn:    c,
-		lock:    lock,
-		queue:   make(chan *request, queueLength),
-		stop:    make(chan struct{}),
-		stopped: make(chan struct{}),
-		maxAge:  opt.MaxAge,
-		stats:   &db.stats,
+		conn:     c,
+		path:     path,
+		file:     file,
+		lock:     lock,
+		queue:    make(chan *request, queueLength),
+		stop:     make(chan struct{}),
+		stopped:  make(chan struct{}),
+		maxAge:   opt.MaxAge,
+		stats:    &db.stats,
+		written:  walStepBytes, // the log that killed processes left behind may be long
+		logLimit: walLimitPages,
 	}
 	go db.writer.run()
 	go db.janitor()
@@ -299,15 +308,25 @@ const (
 	lastPause  = 128 * time.Millisecond
 )
 
+// isAny tells whether err matches one of the targets.
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+}
+
 // retry runs f until it succeeds or fails for good.
 func (db *DB) retry(ctx context.Context, f func() error) error {
 	pause := firstPause
+	unknown := false // an earlier run may have committed: no failure of a later one denies it
 	for attempt := 0; ; attempt++ {
 		err := f()
-		if err == nil || attempt == db.opt.MaxRetries ||
-			!errors.Is(err, kv.ErrConflict) && !errors.Is(err, kv.ErrTooOld) && !errors.Is(err, kv.ErrCommitUnknown) {
+		last := attempt == db.opt.MaxRetries || !isAny(err, kv.ErrConflict, kv.ErrTooOld, kv.ErrCommitUnknown)
+		if unknown && isAny(err, kv.ErrConflict, kv.ErrTooOld, kv.ErrUnavailable, context.Canceled, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", kv.ErrCommitUnknown, err)
+		}
+		if last {
 			return err
 		}
+		unknown = unknown || errors.Is(err, kv.ErrCommitUnknown)
 		timer := time.NewTimer(rand.N(pause)) //nolint:gosec // spreads retries, keeps no secret
 		select {
 		case <-timer.C:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -183,6 +184,54 @@ func TestOpenBesideHungNeighbour(t *testing.T) {
 	defer cancel()
 	if db, err := Open(ctx, Options{Dir: dir}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v, %v", db, err)
+	}
+}
+
+// TestNeighbourHungInASnapshot has another process stop in the middle of a
+// read: the log cannot start over, and waiting for that again and again would
+// stop every writer.
+func TestNeighbourHungInASnapshot(t *testing.T) {
+	dir := t.TempDir()
+	db := openStore(t, Options{Dir: dir})
+	neighbour, err := openConn(filepath.Join(dir, fileName), readerCacheKiB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := neighbour.once("BEGIN"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := neighbour.version(); err != nil {
+		t.Fatal(err)
+	}
+	db.writer.conn.SetBusyTimeout(time.Millisecond)
+	db.writer.logLimit = 1
+	step := func(n int) {
+		if err := db.Transact(t.Context(), func(tr kv.Transaction) error {
+			for i := range walStepBytes/kv.MaxValueSize + 1 {
+				tr.Set(fmt.Appendf(nil, "record %d/%d", n, i), make([]byte, kv.MaxValueSize))
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const steps = 16
+	for n := range steps {
+		step(n)
+	}
+	if err := write(t.Context(), db, "last", 1); err != nil { // after it the writer is done with the steps
+		t.Fatal(err)
+	}
+	if waits := int64(db.Stats().Checkpoints) - steps; waits < 2 || waits > steps/2 {
+		t.Errorf("in %d steps the writer waited %d times for a reader that never leaves", steps, waits)
+	}
+	if err := neighbour.Close(); err != nil {
+		t.Fatal(err)
+	}
+	step(steps)
+	step(steps + 1)
+	if info, err := os.Stat(filepath.Join(dir, fileName+"-wal")); err != nil || info.Size() > walKeepBytes {
+		t.Errorf("the neighbour left and the log still is %v, %v", info, err)
 	}
 }
 

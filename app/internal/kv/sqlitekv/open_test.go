@@ -1,6 +1,7 @@
 package sqlitekv_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -192,30 +193,83 @@ func TestPanicLeavesTheReader(t *testing.T) {
 	}
 }
 
+// TestRemovedStoreAcknowledgesNothing takes the files from under an open
+// handle: what it would write, nobody would ever find.
+func TestRemovedStoreAcknowledgesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	db := open(t, sqlitekv.Options{Dir: dir})
+	defer func() { _ = db.Close() }()
+	write := func(db kv.Database) error {
+		return db.Transact(t.Context(), func(tr kv.Transaction) error { tr.Set([]byte("a"), []byte("a")); return nil })
+	}
+	if err := write(db); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(db); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("without a file: %v", err)
+	}
+	successor := open(t, sqlitekv.Options{Dir: dir})
+	defer func() { _ = successor.Close() }()
+	if err := write(db); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("with another file in its place: %v", err)
+	}
+	if err := write(successor); err != nil {
+		t.Errorf("the new file: %v", err)
+	}
+}
+
+// fillPages sets as many keys to values that no page held before: SQLite does
+// not write what stays the same.
+func fillPages(tb testing.TB, db kv.Database, keys, round byte) {
+	tb.Helper()
+	value := bytes.Repeat([]byte{round}, kv.MaxValueSize)
+	if err := db.Transact(tb.Context(), func(tr kv.Transaction) error {
+		for i := range keys {
+			tr.Set([]byte{'k', i}, value)
+		}
+		return nil
+	}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func logSize(tb testing.TB, dir string) int64 {
+	tb.Helper()
+	info, err := os.Stat(filepath.Join(dir, "store.db-wal"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return info.Size()
+}
+
 // TestLogIsBounded writes far more than the write-ahead log may hold.
 func TestLogIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, sqlitekv.Options{Dir: dir})
 	defer func() { _ = db.Close() }()
-	value := make([]byte, kv.MaxValueSize)
 	largest := int64(0)
-	for round := range 60 {
-		if err := db.Transact(t.Context(), func(tr kv.Transaction) error {
-			for i := range 10 {
-				value[0] = byte(round)
-				tr.Set([]byte{'k', byte(i)}, value)
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		info, err := os.Stat(filepath.Join(dir, "store.db-wal"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		largest = max(largest, info.Size())
+	for round := range byte(60) {
+		fillPages(t, db, 10, round)
+		largest = max(largest, logSize(t, dir))
 	}
 	if largest > 16<<20 {
 		t.Errorf("60 MB of writes made the write-ahead log %d bytes long", largest)
+	}
+}
+
+// TestLogIsBoundedOverShortLives has one handle after the other write less
+// than makes it move the log, and leave it behind as a killed process does.
+func TestLogIsBoundedOverShortLives(t *testing.T) {
+	dir := t.TempDir()
+	for round := range byte(30) {
+		db := open(t, sqlitekv.Options{Dir: dir})
+		defer func() { _ = db.Close() }() // not before: SQLite moves the log when the last handle closes
+		fillPages(t, db, 20, round)
+	}
+	if size := logSize(t, dir); size > 16<<20 {
+		t.Errorf("30 lives of 2 MB each made the write-ahead log %d bytes long", size)
 	}
 }

@@ -3,6 +3,7 @@ package sqlitekv
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,8 @@ const (
 // durable with one sync.
 type writer struct {
 	conn    *conn
+	path    string
+	file    os.FileInfo // of path when it was opened
 	lock    *fileLock
 	queue   chan *request
 	stop    chan struct{}
@@ -54,9 +57,10 @@ type writer struct {
 	maxAge  time.Duration
 	stats   *counters
 
-	log     commitLog
-	groups  int // since the last trim
-	written int // bytes since the last checkpoint, estimated
+	log      commitLog
+	groups   int   // since the last trim
+	written  int   // bytes since the last checkpoint, estimated
+	logLimit int64 // pages of the write-ahead log from which a checkpoint waits for readers
 }
 
 // commit queues the request and waits for its outcome.
@@ -183,6 +187,9 @@ func (w *writer) commitGroup(group []*request) []error {
 // apply opens the database transaction and writes what does not conflict,
 // giving the others their outcome. It returns the keys written, nil for none.
 func (w *writer) apply(group []*request, outcomes []error) (rangeSet, error) {
+	if file, err := os.Stat(w.path); err != nil || !os.SameFile(file, w.file) {
+		return nil, fmt.Errorf("%w: %s was removed or replaced: start the process again", kv.ErrUnavailable, w.path)
+	}
 	if err := w.conn.exec(lockAndBegin); err != nil {
 		return nil, err
 	}
@@ -274,23 +281,29 @@ func (w *writer) tidy() {
 		return
 	}
 	w.written = 0
-	pages := w.moveLog(checkpoint)
-	if pages > walLimitPages {
-		// Readers stood in the way for too long; they are gone within a transaction's age.
-		w.moveLog(restart)
+	pages, _ := w.moveLog(checkpoint)
+	if pages <= w.logLimit {
+		return
+	}
+	// Readers stood in the way for too long; they are gone within a transaction's
+	// age. One that is not hangs: waiting for it at every step would be worse
+	// than a log twice as long.
+	w.logLimit = walLimitPages
+	if _, blocked := w.moveLog(restart); blocked {
+		w.logLimit = 2 * pages
 	}
 }
 
-// moveLog checkpoints and returns the number of pages in the write-ahead log.
-func (w *writer) moveLog(how query) int64 {
+// moveLog checkpoints, and returns the number of pages in the write-ahead log
+// and whether readers kept it from starting over.
+func (w *writer) moveLog(how query) (pages int64, blocked bool) {
 	w.stats.checkpoints.Add(1)
-	var pages int64
 	err := w.conn.rows(how, func(s *sqlite.Stmt) (bool, error) {
-		pages = s.ColumnInt64(1)
+		blocked, pages = s.ColumnInt64(0) != 0, s.ColumnInt64(1)
 		return false, nil
 	})
 	if err != nil {
-		return 0 // the log stays as it is and the next checkpoint starts over
+		return 0, false // the log stays as it is and the next checkpoint starts over
 	}
-	return pages
+	return pages, blocked
 }

@@ -5,14 +5,13 @@ package storetest
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/kv/enginetest"
+	"coditect.ai/platform/app/internal/kv/faultkv"
 	"coditect.ai/platform/app/internal/store"
 )
 
@@ -27,7 +26,7 @@ type Env struct {
 func New(tb testing.TB) *Env {
 	tb.Helper()
 	engine := enginetest.Open(tb)
-	env := &Env{Clock: NewClock(), DB: &DB{Database: engine}}
+	env := &Env{Clock: NewClock(), DB: &DB{faultkv.Wrap(engine, noFaults, 0)}}
 	env.Store = store.New(env.DB, "test", env.Clock.Now)
 	tb.Cleanup(func() {
 		report, err := env.Store.Check(context.Background()) // the test's own context is done
@@ -67,73 +66,39 @@ func (c *Clock) Advance(d time.Duration) {
 }
 
 // DB is an engine with faults on demand.
-type DB struct {
-	kv.Database
-
-	down  atomic.Bool
-	mu    sync.Mutex
-	fates []Fate
-}
+type DB struct{ *faultkv.DB }
 
 // SetDown makes the database unavailable, or available again.
-func (d *DB) SetDown(down bool) { d.down.Store(down) }
-
-// Read reads, unless the database is down.
-func (d *DB) Read(ctx context.Context, fn func(kv.Reader) error) error {
-	if d.down.Load() {
-		return kv.ErrUnavailable
+func (d *DB) SetDown(down bool) {
+	if !down {
+		d.Follow(noFaults)
+		return
 	}
-	return d.Database.Read(ctx, fn)
+	d.Follow(func(faultkv.Attempt) faultkv.Fault { return faultkv.Unavailable })
 }
 
+func noFaults(faultkv.Attempt) faultkv.Fault { return faultkv.None }
+
 // Fate is what becomes of a commit that is reported as unknown.
-type Fate int
+type Fate = faultkv.Fault
 
 // The fates.
 const (
-	Committed Fate = iota
-	Lost
+	Committed = faultkv.UnknownCommitted
+	Lost      = faultkv.UnknownLost
 )
 
 // Unknown makes the next commits end with these fates, each followed by
 // another run of its function, as an engine would.
 func (d *DB) Unknown(fates ...Fate) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fates = append(d.fates, fates...)
-}
-
-func (d *DB) fate() (Fate, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.fates) == 0 {
-		return 0, false
-	}
-	next := d.fates[0]
-	d.fates = d.fates[1:]
-	return next, true
-}
-
-var errLost = errors.New("this commit is lost")
-
-// Transact runs fn until a commit of it is neither lost nor unknown.
-func (d *DB) Transact(ctx context.Context, fn func(kv.Transaction) error) error {
-	for {
-		if d.down.Load() {
-			return kv.ErrUnavailable
+	var commits atomic.Int64
+	d.Follow(func(a faultkv.Attempt) faultkv.Fault {
+		if !a.Write {
+			return faultkv.None
 		}
-		fate, unknown := d.fate()
-		err := d.Database.Transact(ctx, func(t kv.Transaction) error {
-			if err := fn(t); err != nil {
-				return err
-			}
-			if unknown && fate == Lost {
-				return errLost
-			}
-			return nil
-		})
-		if !unknown || err != nil && !errors.Is(err, errLost) {
-			return err
+		if n := int(commits.Add(1)); n <= len(fates) {
+			return fates[n-1]
 		}
-	}
+		return faultkv.None
+	})
 }

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,25 +25,22 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-const source = "coditect.ai/platform/infra/simcloud/testdata/server"
-
-var build struct {
-	once sync.Once
-	path string
-	err  error
-}
-
-// Image builds the test server once for each test binary, into a directory that
-// the caller removes after its tests.
-func Image(directory string) (string, error) {
-	build.once.Do(func() {
-		build.path = filepath.Join(directory, "server")
-		command := exec.Command("go", "build", "-trimpath", "-o", build.path, source) //nolint:noctx // bounded by the test
-		if output, err := command.CombinedOutput(); err != nil {
-			build.err = fmt.Errorf("build the test server: %w\n%s", err, output)
-		}
-	})
-	return build.path, build.err
+// Main runs a package's tests with the path of the test server in image.
+func Main(m *testing.M, image *string) (code int) {
+	directory, err := os.MkdirTemp("", "simcloud-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(directory) //nolint:errcheck // the system clears up what is left there
+	*image = filepath.Join(directory, "server")
+	build := exec.Command("go", "build", "-trimpath", "-o", *image, //nolint:noctx // bounded by the tests' time
+		"coditect.ai/platform/infra/simcloud/testdata/server")
+	if output, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the test server: %v\n%s", err, output)
+		return 1
+	}
+	return m.Run()
 }
 
 // Engine is an engine that drives one provider.

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The benchmarks that hold the service to its ratios, each a comparison within
+# one run over loopback; a missed one fails. A quiet machine makes them mean more.
+set -euo pipefail
+cd "$(dirname "$0")/../../app"
+export GOWORK=off GOFLAGS="-trimpath -buildvcs=false" GOTOOLCHAIN=local
+
+go test -run '^$' -bench . -benchtime 1x ./cmd/coditect-api
