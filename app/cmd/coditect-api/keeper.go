@@ -95,6 +95,7 @@ func (k *keeper) tryOpen(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	st.Observe(k.p.tracer.Transactions(k.p.metrics, k.p.now))
 	service, err := auth.New(authConfig(cfg, k.p.keys.factors), st, k.p.keys.tokens, k.p.now)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the rules: %w", err), db.Close())
@@ -126,7 +127,6 @@ func (k *keeper) measure(service *auth.Service, st *store.Store) {
 	m.Gauge("coditect_password_hash_running", "Passwords being hashed.", func() float64 { return float64(service.GateStats().Running) })
 	m.Gauge("coditect_password_hash_waiting", "Requests waiting for a hash slot.", func() float64 { return float64(service.GateStats().Waiting) })
 	m.Counter("coditect_password_hash_refused_total", "Requests answered busy for want of a hash slot.", func() float64 { return float64(service.GateStats().Refused) })
-	m.Counter("coditect_store_transactions_total", "Transactions asked of the store.", func() float64 { return float64(st.Stats().Transactions) })
 	m.Counter("coditect_store_attempts_total", "Runs of transactions, retries included.", func() float64 { return float64(st.Stats().Attempts) })
 	m.Counter("coditect_store_reads_total", "Keys and ranges read.", func() float64 { return float64(st.Stats().Reads) })
 	m.Counter("coditect_store_writes_total", "Keys and ranges written.", func() float64 { return float64(st.Stats().Writes) })

@@ -27,6 +27,7 @@ type Options struct {
 	Version        string
 	Log            *slog.Logger
 	Metrics        *telemetry.Metrics
+	Tracer         *telemetry.Tracer // optional
 	Now            func() time.Time
 	RequestTimeout time.Duration
 	CORSOrigins    []string // optional: origins whose pages may call, or "*"
@@ -87,6 +88,7 @@ func (a *API) Drain() { a.draining.Store(true) }
 // ServeHTTP answers one request: exactly one answer, one line in the log and
 // one count, whatever the handler does.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = a.opts.Tracer.Request(r)
 	c := &call{api: a, w: w, r: r, route: &unmatched, start: a.opts.Now(), id: a.ids.of(r.Header)}
 	a.opts.Metrics.Begin()
 	defer c.finish() //nolint:contextcheck // a call carries its request and with it the context

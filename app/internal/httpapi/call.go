@@ -14,7 +14,6 @@ import (
 
 	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/fault"
-	"coditect.ai/platform/app/internal/telemetry"
 )
 
 // statusClientGone is what logs and metrics show for a client that left before its answer.
@@ -95,6 +94,7 @@ func (c *call) finish() {
 	method := methodLabel(c.r.Method)
 	c.api.opts.Metrics.Done(c.route.Path, method, c.status, took)
 	c.log(method, took)
+	c.api.opts.Tracer.Done(c.r, c.route.Path, method, c.id, c.status)
 }
 
 // address is the client's.
@@ -132,7 +132,7 @@ func (c *call) log(method string, took time.Duration) {
 	if c.err != nil {
 		attrs = append(attrs, slog.String("code", string(fault.CodeOf(c.err))), slog.String("cause", c.err.Error()))
 	}
-	attrs = append(attrs, telemetry.Trace(c.r.Header.Get("Traceparent"))...)
+	attrs = append(attrs, c.api.opts.Tracer.TraceOf(c.r)...)
 	log.LogAttrs(c.r.Context(), level, "request", attrs...)
 }
 
