@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -331,7 +332,7 @@ func TestGuessingSlowsDownAndLocksNobodyOut(t *testing.T) {
 	// An address that fails at many accounts waits, with a right password too; another does not.
 	for i := range addressLimit.free + 1 {
 		c := credentials(fmt.Sprintf("u%d@example.com", i))
-		c.Address = "2001:db8::" + fmt.Sprint(i+1) // one /64
+		c.Address = "2001:db8::" + strconv.Itoa(i+1) // one /64
 		_, _ = e.Login(t.Context(), c)
 	}
 	c := credentials("ada@example.com")

@@ -23,7 +23,6 @@ const (
 	actLoginReplayed   = "login.replayed"
 	actLoginsRevoked   = "login.all_revoked"
 	actMemberLeft      = "member.left"
-	actTenantDeleted   = "tenant.deleted"
 )
 
 // Record writes an event to a tenant's audit trail in the transaction of the

@@ -106,7 +106,7 @@ func endMemberships(tx *store.Tx, userID uuid.UUID) error {
 		return fmt.Errorf("listing the tenants: %w", err)
 	}
 	for _, m := range memberships {
-		owner, member := false, false
+		var owner, member bool
 		if m.Role == store.RoleOwner && m.TenantID != SelfTenantID(userID) {
 			if owner, member, err = OtherOwner(tx.Reader, m.TenantID, userID); err != nil {
 				return err

@@ -82,8 +82,8 @@ func serve(t *testing.T, security Security) *server {
 	got := &server{trust: &tls.Config{RootCAs: roots, ServerName: "example.com", MinVersion: tls.VersionTLS12}}
 	certificate := &tls.Config{Certificates: lent.TLS.Certificates, MinVersion: tls.VersionTLS12}
 
-	real := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{got, c}, nil }))
-	real.Domain, real.AllowInsecureAuth, real.EnableSMTPUTF8 = "localhost", security == Plain, true
+	listener := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{got, c}, nil }))
+	listener.Domain, listener.AllowInsecureAuth, listener.EnableSMTPUTF8 = "localhost", security == Plain, true
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -92,12 +92,13 @@ func serve(t *testing.T, security Security) *server {
 	switch security {
 	case TLS:
 		socket = tls.NewListener(socket, certificate)
+	case Plain:
 	case STARTTLS:
-		real.TLSConfig = certificate
+		listener.TLSConfig = certificate
 	}
 	done := make(chan struct{})
-	go func() { defer close(done); _ = real.Serve(socket) }()
-	t.Cleanup(func() { _ = real.Close(); <-done })
+	go func() { defer close(done); _ = listener.Serve(socket) }()
+	t.Cleanup(func() { _ = listener.Close(); <-done })
 	return got
 }
 
@@ -163,7 +164,9 @@ func TestSMTPRefusesWhatIsNotSafe(t *testing.T) {
 		}
 	}
 	for _, m := range []Message{
-		{ID: "1", To: "nobody@example.com"}, {ID: "1", To: "nonsense"}, {ID: "1", To: "a@b.example>\r\nRCPT TO:<c@d.example"},
+		{ID: "1", To: "nobody@example.com"},
+		{ID: "1", To: "nonsense"},
+		{ID: "1", To: "a@b.example>\r\nRCPT TO:<c@d.example"},
 		{ID: "1", To: "a@b.example", Subject: "x\r\nBcc: c@d.example"},
 	} {
 		if err := plain.sender(t, func(*SMTPOptions) {}).Send(t.Context(), m); err == nil {

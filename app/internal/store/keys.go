@@ -64,9 +64,10 @@ func (s space) login(u, l uuid.UUID) tuple.Key      { return s.logins(u).UUID(l)
 func (s space) userByEmail(email string) tuple.Key {
 	return s.prefix.Text(nameUsersByEmail).Text(email)
 }
-func (s space) tenant(t uuid.UUID) tuple.Key          { return s.prefix.Text(nameTenants).UUID(t) }
-func (s space) member(t, u uuid.UUID) tuple.Key       { return s.members(t).UUID(u) }
-func (s space) session(t, id uuid.UUID) tuple.Key     { return s.tenant(t).Text(nameSessions).UUID(id) }
+func (s space) tenant(t uuid.UUID) tuple.Key      { return s.prefix.Text(nameTenants).UUID(t) }
+func (s space) member(t, u uuid.UUID) tuple.Key   { return s.members(t).UUID(u) }
+func (s space) session(t, id uuid.UUID) tuple.Key { return s.tenant(t).Text(nameSessions).UUID(id) }
+
 func (s space) sessionOwner(id uuid.UUID) tuple.Key   { return s.prefix.Text(nameSessions).UUID(id) }
 func (s space) refreshToken(hash TokenHash) tuple.Key { return s.hashed(nameRefreshTokens, hash) }
 
@@ -115,10 +116,6 @@ func (s space) expiry() tuple.Key { return s.prefix.Text(nameExpiry) }
 
 func (s space) loginExpiry(at time.Time, u, l uuid.UUID) tuple.Key {
 	return s.expiry().Int(at.UnixMilli()).Text(nameLogins).UUID(u).UUID(l)
-}
-
-func (s space) refreshTokenExpiry(at time.Time, hash TokenHash) tuple.Key {
-	return s.hashedExpiry(at, nameRefreshTokens, hash)
 }
 
 // below holds the keys that have more elements than prefix.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -437,7 +438,7 @@ func TestListsAreBounded(t *testing.T) {
 	ada := e.user(t, "ada")
 	id := e.mustCreate(t, ada, "Engines").ID
 	for i := range auth.MaxTenants - 2 {
-		e.mustCreate(t, ada, fmt.Sprint(i))
+		e.mustCreate(t, ada, strconv.Itoa(i))
 	}
 	_, err := e.Create(t.Context(), ada, "one more", "")
 	wantCode(t, err, fault.LimitReached)
