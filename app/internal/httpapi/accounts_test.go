@@ -2,9 +2,9 @@ package httpapi_test
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -229,7 +229,7 @@ func TestIdempotencyKeys(t *testing.T) {
 		routes++
 		q := request{
 			method: route.Method, path: strings.ReplaceAll(route.Path, "{id}", in.TenantID.String()), token: in.Tokens.AccessToken,
-			body: watcher.example(route), header: http.Header{"Idempotency-Key": {"0f9a7c52-" + fmt.Sprint(routes)}},
+			body: watcher.example(route), header: http.Header{"Idempotency-Key": {"0f9a7c52-" + strconv.Itoa(routes)}},
 		}
 		first, again := s.want(route.Status, q), s.want(route.Status, q)
 		if withoutAccessToken(first.raw) != withoutAccessToken(again.raw) {
