@@ -446,6 +446,38 @@ func TestFactorsOfOthers(t *testing.T) {
 	wantCode(t, err, fault.NotFound)
 }
 
+// A second factor opens no tenant that its user does not belong to, and is not
+// used up by the try.
+func TestFactorsOpenNoForeignTenant(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, Config{})
+	ada, eve := e.newPerson(t, "ada@example.com"), e.newPerson(t, "eve@example.com").addTOTP(t)
+	eve.addPasskey(t)
+	foreign := credentials(eve.email)
+	foreign.TenantID = ada.in.TenantID.String()
+	in, err := e.Login(t.Context(), foreign)
+	ask := ok(t, in, err).SecondFactor
+	for _, proof := range []FactorProof{{TOTP: eve.code()}, {RecoveryCode: eve.recovery[0]}, {Passkey: eve.device.Get(t, ask.Options, eve.device.Passkeys[0])}} {
+		_, err := eve.finish(t, ask.Challenge, proof)
+		wantCode(t, err, fault.ValidationFailed)
+	}
+	c, err := e.PasswordlessOptions(t.Context())
+	answer := eve.device.Get(t, ok(t, c, err).Options, eve.device.Passkeys[0])
+	_, err = e.PasskeyLogin(t.Context(), PasskeyForm{Challenge: c.Challenge, Passkey: answer, TenantID: foreign.TenantID})
+	wantCode(t, err, fault.ValidationFailed)
+	for _, own := range []string{"", eve.in.TenantID.String()} {
+		c, err := e.PasswordlessOptions(t.Context())
+		answer := eve.device.Get(t, ok(t, c, err).Options, eve.device.Passkeys[0])
+		in, err := e.PasskeyLogin(t.Context(), PasskeyForm{Challenge: c.Challenge, Passkey: answer, TenantID: own})
+		if ok(t, in, err).TenantID != eve.in.TenantID {
+			t.Errorf("signed in to %v", in.TenantID)
+		}
+	}
+	if f := eve.factors(t); len(f.Recovery) != factor.RecoveryCodes {
+		t.Errorf("%d recovery codes are left", len(f.Recovery))
+	}
+}
+
 func FuzzParseChallengeToken(f *testing.F) {
 	f.Add(newToken().text())
 	f.Add(challengePrefix)
