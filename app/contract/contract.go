@@ -59,8 +59,8 @@ const (
 	EnvStoreDir = "CODITECT_STORE_DIR"
 	// EnvClusterFile is FoundationDB's own variable.
 	EnvClusterFile = "FDB_CLUSTER_FILE"
-	// EnvJWTSecretFile names a file with one base64 key a line, each at least 32 bytes:
-	// the first signs access tokens, every one verifies them.
+	// EnvJWTSecretFile names a file with one base64 key a line, each at least 32 bytes, or
+	// PEM blocks of key pairs (Ed25519, P-256): the first signs access tokens, every one verifies them.
 	EnvJWTSecretFile = "CODITECT_JWT_SECRET_FILE"
 	// EnvFactorKeyFile names a file of the same form whose keys seal the secrets of
 	// authenticator apps; without it those of EnvJWTSecretFile do.

@@ -92,7 +92,7 @@ func Settings() []Setting {
 		},
 
 		{
-			contract.EnvJWTSecretFile, "path", ".data/jwt-secret", "File with one base64 key a line, each at least 32 bytes: the first signs access tokens, every one verifies them. `coditect-api keygen` makes it.",
+			contract.EnvJWTSecretFile, "path", ".data/jwt-secret", "File with one base64 key a line, each at least 32 bytes, or PEM blocks of key pairs (Ed25519, P-256): the first signs access tokens, every one verifies them. `coditect-api keygen` makes it.",
 			nonEmpty(func(c *Config) *string { return &c.JWTSecretFile }),
 		},
 		{
