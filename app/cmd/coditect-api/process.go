@@ -53,7 +53,7 @@ func newProcess(cfg config.Config, keys keyrings, logs io.Writer) *process {
 	b := thisBuild()
 	p.metrics = telemetry.NewMetrics(b.Version, b.Commit, cfg.Slot)
 	var err error
-	p.tracer, err = telemetry.NewTracer(context.Background(), telemetry.TraceConfig{ // connects to nobody yet
+	p.tracer, err = telemetry.NewTracer(telemetry.TraceConfig{
 		URL: cfg.TraceURL, Share: cfg.TraceShare, Version: b.Version, Slot: cfg.Slot, Log: p.log,
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -76,11 +77,12 @@ func newWatch() *watch {
 		panic(err)
 	}
 	at := func(names ...string) *jsonschema.Schema {
-		pointer := ""
+		escape := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D")
+		var pointer strings.Builder
 		for _, name := range names {
-			pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(name)
+			pointer.WriteString("/" + escape.Replace(name))
 		}
-		return compiler.MustCompile(url + "#" + pointer)
+		return compiler.MustCompile(url + "#" + pointer.String())
 	}
 	w := &watch{seen: map[string]bool{}}
 	for path, methods := range document.(map[string]any)["paths"].(map[string]any) {
@@ -206,7 +208,7 @@ func (w *watch) check(method, path string, sent []byte, got *tape) error {
 	i := slices.IndexFunc(w.operations, func(op *operation) bool { return op.method == method && op.path.MatchString(path) })
 	if i < 0 {
 		if got.status < 400 && method != http.MethodOptions && got.Header().Get("Etag") == "" && !strings.Contains(path, ".well-known") {
-			return fmt.Errorf("no operation is described for a request that was answered")
+			return errors.New("no operation is described for a request that was answered")
 		}
 		return nil
 	}

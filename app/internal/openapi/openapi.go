@@ -65,7 +65,6 @@ type Parameter struct {
 type Words struct {
 	Members  map[string]Member
 	Required map[string][]string // of request types, by their name
-
 }
 
 // Member is what a Go type cannot say of a member.

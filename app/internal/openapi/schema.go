@@ -106,7 +106,12 @@ func (b *builder) members(owner, t reflect.Type, request bool, properties object
 		if !known {
 			b.refuse("%s.%s: the words do not say what it is", owner.Name(), tag)
 		}
-		schema := maps.Clone(b.schema(field.Type, request))
+		absent := strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
+		kind := field.Type
+		if absent && kind.Kind() == reflect.Pointer {
+			kind = kind.Elem() // absent, and never null
+		}
+		schema := maps.Clone(b.schema(kind, request))
 		if word.Doc != "" {
 			schema["description"] = word.Doc
 		}
@@ -119,7 +124,7 @@ func (b *builder) members(owner, t reflect.Type, request bool, properties object
 			target["examples"] = []any{word.Example}
 		}
 		properties[tag] = schema
-		if !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") {
+		if !absent {
 			*required = append(*required, tag)
 		}
 	}

@@ -129,7 +129,7 @@ func TestTracesAreBoundedWithoutACollector(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hangs }))
 	defer server.Close()
 	defer close(hangs)
-	tracer, err := NewTracer(t.Context(), TraceConfig{URL: server.URL, Share: 1, Log: slog.New(slog.DiscardHandler)})
+	tracer, err := NewTracer(TraceConfig{URL: server.URL, Share: 1, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

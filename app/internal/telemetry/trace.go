@@ -47,7 +47,7 @@ type TraceConfig struct {
 }
 
 // NewTracer returns a tracer, nil where c has no URL. It connects when it has something to send.
-func NewTracer(ctx context.Context, c TraceConfig) (*Tracer, error) {
+func NewTracer(c TraceConfig) (*Tracer, error) {
 	if c.URL == "" {
 		return nil, nil
 	}
@@ -55,7 +55,7 @@ func NewTracer(ctx context.Context, c TraceConfig) (*Tracer, error) {
 	if !strings.HasSuffix(endpoint, tracePath) {
 		endpoint += tracePath
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint), otlptracehttp.WithTimeout(traceTimeout))
+	exporter, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(endpoint), otlptracehttp.WithTimeout(traceTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("prepare to send traces: %w", err)
 	}
