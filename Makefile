@@ -40,7 +40,7 @@ status: build ## show what of it runs: pods, split, addresses
 run: $(BIN)/.api ## run the service alone on 127.0.0.1:8080, data in ./.data/run
 	@mkdir -p .data/run
 	@coditect-api keygen --if-missing .data/run/jwt-secret
-	@CODITECT_STORE_DIR=.data/run/store CODITECT_JWT_SECRET_FILE=.data/run/jwt-secret CODITECT_DRAIN_PAUSE=0s exec coditect-api serve
+	@CODITECT_MAIL=log CODITECT_STORE_DIR=.data/run/store CODITECT_JWT_SECRET_FILE=.data/run/jwt-secret CODITECT_DRAIN_PAUSE=0s exec coditect-api serve
 
 ## ---- building
 
