@@ -15,8 +15,10 @@ if [ "${1:-}" = --double ]; then
   shift
   echo "FoundationDB's binding on the TEST DOUBLE of its C client: in memory, no cluster."
   double=(../infra/tools/fdb-double.sh go test -race -p 2 -timeout 20m -tags fdb,fdbdouble)
-  "${double[@]}" "$@" "${packages[@]}"
-  exec "${double[@]}" "$@" -run FoundationDB ./cmd/coditect-api
+  failed=0
+  "${double[@]}" "$@" "${packages[@]}" || failed=1
+  "${double[@]}" "$@" -run FoundationDB ./cmd/coditect-api || failed=1
+  exit "$failed"
 fi
 
 if [ -z "${FDB_CLUSTER_FILE:-}" ]; then
