@@ -40,7 +40,7 @@ status: build ## show what of it runs: pods, split, addresses
 run: .api ## run the service alone on 127.0.0.1:8080, data in ./.data/run
 	@mkdir -p .data/run
 	@coditect-api keygen --if-missing .data/run/jwt-secret
-	@CODITECT_STORE_DIR=.data/run/store CODITECT_JWT_SECRET_FILE=.data/run/jwt-secret CODITECT_DRAIN_PAUSE=0s exec coditect-api serve
+	@CODITECT_MAIL=log CODITECT_STORE_DIR=.data/run/store CODITECT_JWT_SECRET_FILE=.data/run/jwt-secret CODITECT_DRAIN_PAUSE=0s exec coditect-api serve
 
 ## ---- building
 
@@ -74,8 +74,13 @@ test: build pulumi ## run every test, the whole environment through the real Pul
 test-short: ## run the tests that need neither Pulumi nor minutes
 	@SHORT=1 infra/tools/test.sh
 
+test-fdb: ## run the suites against the FoundationDB cluster that FDB_CLUSTER_FILE names
+	@infra/tools/test-fdb.sh
+
 lint: tools ## hold the code to .golangci.yml, the layer rules included
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && golangci-lint run --allow-parallel-runners --config "$(ROOT)/.golangci.yml" ./...) || exit 1; done
+	@echo "lint app, with FoundationDB"; cd app && "$(ROOT)/infra/tools/fdb-double.sh" golangci-lint run --allow-parallel-runners --config "$(ROOT)/.golangci.yml" \
+		--build-tags fdb,fdbdouble ./internal/kv/... ./cmd/...
 
 fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	@infra/tools/fuzz.sh $(or $(FUZZTIME),60s)
@@ -96,8 +101,6 @@ define later
 	@echo "make $@: $(1) is not part of this version yet." >&2; exit 2
 endef
 
-test-fdb: ## run the suites against the FoundationDB cluster that FDB_CLUSTER_FILE names (not yet)
-	$(call later,the FoundationDB engine)
 e2e: ## apply every environment to a real Kubernetes API server (not yet)
 	$(call later,the proof against a real Kubernetes API server)
 preview: ## show the plan of ENV=dev|staging|prod without credentials (not yet)

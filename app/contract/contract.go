@@ -34,6 +34,8 @@ const (
 	HealthPath = BasePath + "/health"
 	// ReadyPath answers 200 only while the store answers in time: the readiness probe and the load balancer's check.
 	ReadyPath = BasePath + "/ready"
+	// KeySetPath answers the public keys that verify access tokens (RFC 7517).
+	KeySetPath = BasePath + "/.well-known/jwks.json"
 	// MetricsPath is on InternalPort.
 	MetricsPath = "/metrics"
 )
@@ -57,9 +59,16 @@ const (
 	EnvStoreDir = "CODITECT_STORE_DIR"
 	// EnvClusterFile is FoundationDB's own variable.
 	EnvClusterFile = "FDB_CLUSTER_FILE"
-	// EnvJWTSecretFile names a file with one base64 key a line, each at least 32 bytes:
-	// the first signs access tokens, every one verifies them.
+	// EnvJWTSecretFile names a file with one base64 key a line, each at least 32 bytes, or
+	// PEM blocks of key pairs (Ed25519, P-256): the first signs access tokens, every one verifies them.
 	EnvJWTSecretFile = "CODITECT_JWT_SECRET_FILE"
+	// EnvFactorKeyFile names a file of the same form whose keys seal the secrets of
+	// authenticator apps; without it those of EnvJWTSecretFile do.
+	EnvFactorKeyFile = "CODITECT_FACTOR_KEY_FILE"
+	// EnvPasskeyDomain is the domain that passkeys belong to, for good.
+	EnvPasskeyDomain = "CODITECT_PASSKEY_DOMAIN"
+	// EnvPasskeyOrigins are the origins of the pages that may use passkeys, comma-separated.
+	EnvPasskeyOrigins = "CODITECT_PASSKEY_ORIGINS"
 	// EnvPasswordHashSlots is the number of passwords hashed at the same time, each taking PasswordHashMemory.
 	EnvPasswordHashSlots = "CODITECT_PASSWORD_HASH_SLOTS"
 	// EnvDrainPause is how long the process goes on serving, not ready, after SIGTERM (a Go duration).

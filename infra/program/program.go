@@ -212,6 +212,7 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 		Parts:      parts,
 		Callers:    gateway.Callers(local),
 		Hops:       gateway.Hops(local),
+		PublicHost: s.Gateway.Host,
 		OwnAddress: local,
 	}
 }

@@ -48,6 +48,9 @@ type Args struct {
 	Callers networkingv1.NetworkPolicyPeerArray
 	// Hops is how many entries of X-Forwarded-For the callers add.
 	Hops int
+	// PublicHost is the name that browsers know the API by, and so the domain that
+	// passkeys belong to; "" leaves passkeys to localhost.
+	PublicHost string
 	// OwnAddress makes each process listen on its pod's address alone, where pods share one network.
 	OwnAddress bool
 }

@@ -193,6 +193,11 @@ func (s *slot) environment() corev1.EnvVarArray {
 		host = "$(POD_IP)"
 		env = append(env, pod.Field("POD_IP", "status.podIP"))
 	}
+	if s.PublicHost != "" {
+		env = append(env,
+			pod.Value(contract.EnvPasskeyDomain, s.PublicHost),
+			pod.Value(contract.EnvPasskeyOrigins, "https://"+s.PublicHost))
+	}
 	return append(env,
 		pod.Value(contract.EnvListen, fmt.Sprintf("%s:%d", host, contract.Port)),
 		pod.Value(contract.EnvInternalListen, fmt.Sprintf("%s:%d", host, contract.InternalPort)),

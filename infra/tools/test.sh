@@ -22,6 +22,9 @@ part() {
 part "environments and their settings (stacks)" stacks -race ./...
 part "the service (app)" app -race -timeout 20m ./...
 
+printf '\n== the service on FoundationDB (app)\n'
+infra/tools/test-fdb.sh --double "${short[@]}" || failed=1
+
 # What of infra links the SDKs is told apart by asking the compiler, not by a list.
 tested=$(cd infra && go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep '^[^ ]*\.test ')
 mapfile -t heavy < <(grep -E 'pulumi-(gcp|kubernetes)/sdk' <<<"$tested" | sed 's/\.test .*//')

@@ -212,7 +212,7 @@ func BenchmarkLoginCrowd(b *testing.B) {
 		api.waitReady()
 		api.register("bench@example.org")
 		login := message("POST", api.url+"/auth/login", "", fmt.Sprintf(`{"email":"bench@example.org","password":%q}`, password))
-		var logins, health load
+		var logins, health measured
 		var both sync.WaitGroup
 		both.Go(func() { logins = drive(b, api.url, clients, login, 0, length) })
 		both.Go(func() {

@@ -122,11 +122,19 @@ func (c console) badSettings(faults error) int {
 func keygenCommand(_ context.Context, c console, args []string) int {
 	flags := flag.NewFlagSet("keygen", flag.ContinueOnError)
 	ifMissing := flags.Bool("if-missing", false, "leave a FILE that exists as it is")
+	algorithm := flags.String("algorithm", "HS256", "what the key signs by: HS256, EdDSA or ES256")
 	if !parse(c, flags, args, 1) {
 		return exitUsage
 	}
+	key := auth.GenerateKey() + "\n"
+	if *algorithm != "HS256" {
+		var err error
+		if key, err = auth.GenerateKeyPair(*algorithm); err != nil {
+			return c.fail(exitUsage, "%v", err)
+		}
+	}
 	file := flags.Arg(0)
-	switch err := writeNew(file, auth.GenerateKey()+"\n"); {
+	switch err := writeNew(file, key); {
 	case err == nil:
 		c.print(c.out, "wrote a new key to %s\n", file)
 	case errors.Is(err, fs.ErrExist) && *ifMissing:

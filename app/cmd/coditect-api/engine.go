@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/app/internal/config"
 	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/kv/sqlitekv"
@@ -16,28 +15,33 @@ import (
 // subspace holds everything that the service keeps in the database.
 const subspace = "coditect-v5"
 
-// engines are those that the binary has, by the name that the settings call them.
-var engines = map[string]func(context.Context, config.Config) (kv.Database, error){
-	contract.EngineEmbedded: func(ctx context.Context, cfg config.Config) (kv.Database, error) {
+// engine is one that the binary has; engines holds them by the name that the settings call them.
+type engine struct {
+	open    func(context.Context, config.Config) (kv.Database, error)
+	measure func(*telemetry.Metrics, kv.Database) // registers the meters that only this engine has
+}
+
+var embedded = engine{
+	open: func(ctx context.Context, cfg config.Config) (kv.Database, error) {
 		return sqlitekv.Open(ctx, sqlitekv.Options{Dir: cfg.StoreDir})
 	},
+	measure: measureEmbedded,
 }
 
 // openStore opens the engine that the settings name, and the store in it.
 func openStore(ctx context.Context, cfg config.Config, now func() time.Time) (kv.Database, *store.Store, error) {
-	open, ok := engines[cfg.StoreEngine]
+	engine, ok := engines[cfg.StoreEngine]
 	if !ok {
 		return nil, nil, fmt.Errorf("this binary has no engine %q; coditect-api version lists those it has", cfg.StoreEngine)
 	}
-	db, err := open(ctx, cfg)
+	db, err := engine.open(ctx, cfg)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the store (engine %s): %w", cfg.StoreEngine, err)
 	}
 	return db, store.New(db, subspace, now), nil
 }
 
-// measureEngine registers the meters that only the embedded engine has.
-func measureEngine(m *telemetry.Metrics, db kv.Database) {
+func measureEmbedded(m *telemetry.Metrics, db kv.Database) {
 	embedded, ok := db.(*sqlitekv.DB)
 	if !ok {
 		return

@@ -13,6 +13,7 @@ import (
 	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/session"
 	"coditect.ai/platform/app/internal/store"
+	"coditect.ai/platform/app/internal/tenant"
 )
 
 const (
@@ -23,15 +24,19 @@ const (
 	sweepEvery = time.Minute     // between sweeps of what has expired
 	remindOf   = time.Minute     // between log lines about one lasting trouble
 	sweepBatch = 500             // entries of one sweep's transaction
+	maxSteps   = 1000            // transactions of one sweep
+	postEvery  = 2 * time.Second // between looks into the outbox
 )
 
 // keeper opens the store, however long that takes, and looks after it: it
-// sweeps what has expired and logs when the service is not ready.
+// sweeps what has expired or was deleted, sends letters, and logs when the
+// service is not ready.
 type keeper struct {
 	p *process
 
-	mu sync.Mutex
-	db kv.Database // nil until opened
+	mu      sync.Mutex
+	db      kv.Database   // nil until opened
+	service *auth.Service // likewise
 
 	troubled time.Time // when the present trouble was last logged; zero without one
 }
@@ -44,6 +49,9 @@ func (k *keeper) run(ctx context.Context) {
 	if st == nil {
 		return
 	}
+	var post sync.WaitGroup // a slow mail server holds nothing else up
+	post.Go(func() { k.post(ctx) })
+	defer post.Wait()
 	watch, sweep := time.NewTicker(watchEvery), time.NewTicker(sweepEvery)
 	defer watch.Stop()
 	defer sweep.Stop()
@@ -87,18 +95,20 @@ func (k *keeper) tryOpen(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := auth.New(authConfig(cfg), st, k.p.keys, k.p.now)
+	st.Observe(k.p.tracer.Transactions(k.p.metrics, k.p.now))
+	service, err := auth.New(authConfig(cfg, k.p.keys.factors), st, k.p.keys.tokens, k.p.now)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the rules: %w", err), db.Close())
 	}
 	k.mu.Lock()
-	k.db = db
+	k.db, k.service = db, service
 	k.mu.Unlock()
 	k.measure(service, st)
-	measureEngine(k.p.metrics, db)
+	engines[cfg.StoreEngine].measure(k.p.metrics, db)
 	k.p.api.Open(&httpapi.Backend{
 		Auth:     service,
 		Sessions: session.NewService(st),
+		Tenants:  tenant.NewService(st, service),
 		Probe: func(ctx context.Context) error {
 			return db.Read(ctx, func(r kv.Reader) error {
 				_, err := r.Get([]byte(subspace))
@@ -117,7 +127,6 @@ func (k *keeper) measure(service *auth.Service, st *store.Store) {
 	m.Gauge("coditect_password_hash_running", "Passwords being hashed.", func() float64 { return float64(service.GateStats().Running) })
 	m.Gauge("coditect_password_hash_waiting", "Requests waiting for a hash slot.", func() float64 { return float64(service.GateStats().Waiting) })
 	m.Counter("coditect_password_hash_refused_total", "Requests answered busy for want of a hash slot.", func() float64 { return float64(service.GateStats().Refused) })
-	m.Counter("coditect_store_transactions_total", "Transactions asked of the store.", func() float64 { return float64(st.Stats().Transactions) })
 	m.Counter("coditect_store_attempts_total", "Runs of transactions, retries included.", func() float64 { return float64(st.Stats().Attempts) })
 	m.Counter("coditect_store_reads_total", "Keys and ranges read.", func() float64 { return float64(st.Stats().Reads) })
 	m.Counter("coditect_store_writes_total", "Keys and ranges written.", func() float64 { return float64(st.Stats().Writes) })
@@ -139,15 +148,44 @@ func (k *keeper) note(ctx context.Context, trouble error) {
 	}
 }
 
-// sweep removes what has expired, in small transactions.
+// sweep removes what has expired and what was deleted, in small transactions.
 func (k *keeper) sweep(ctx context.Context, st *store.Store) {
-	for {
-		n, err := st.Sweep(ctx, sweepBatch)
-		if err != nil && ctx.Err() == nil {
-			k.p.log.WarnContext(ctx, "sweep of expired entries failed; the next one tries again", slog.String("cause", err.Error()))
+	for _, step := range []func() (more bool, err error){
+		func() (bool, error) { n, err := st.Sweep(ctx, sweepBatch); return n == sweepBatch, err },
+		func() (bool, error) { return st.Remove(ctx, sweepBatch) },
+	} {
+		for range maxSteps {
+			more, err := step()
+			if err != nil && ctx.Err() == nil {
+				k.p.log.WarnContext(ctx, "sweep failed; the next one tries again", slog.String("cause", err.Error()))
+			}
+			if err != nil || !more {
+				break
+			}
 		}
-		if err != nil || n < sweepBatch {
+	}
+}
+
+// post sends the letters that are due. It ends with ctx.
+func (k *keeper) post(ctx context.Context) {
+	sender := k.p.sender()
+	tick := time.NewTicker(postEvery)
+	defer tick.Stop()
+	for {
+		done, err := k.service.Deliver(ctx, sender)
+		if err != nil && ctx.Err() == nil {
+			k.p.log.WarnContext(ctx, "sending mail failed; it is tried again", slog.Int("letters", done.Failed), slog.String("cause", err.Error()))
+		}
+		if done.Dropped > 0 {
+			k.p.log.ErrorContext(ctx, "gave up on mail", slog.Int("letters", done.Dropped))
+		}
+		if done.Sent > 0 {
+			continue // there may be more
+		}
+		select {
+		case <-ctx.Done():
 			return
+		case <-tick.C:
 		}
 	}
 }

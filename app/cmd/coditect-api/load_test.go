@@ -1,151 +1,73 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"fmt"
-	"io"
-	"net"
-	"net/url"
-	"slices"
-	"strconv"
-	"sync"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
-	"time"
+
+	"coditect.ai/platform/app/internal/load"
 )
 
-// wire is a keep-alive connection that sends prepared requests and reads
-// answers with next to no work of its own, so that what a benchmark measures
-// is the server.
-type wire struct {
-	conn net.Conn
-	in   *bufio.Reader
-}
-
-func dial(ctx context.Context, base string) (*wire, error) {
-	u, err := url.Parse(base)
-	if err != nil {
-		return nil, err
+// The command against a real process: figures, report, and the exit codes that
+// a pipeline goes by.
+func TestLoadCommand(t *testing.T) {
+	t.Parallel()
+	api := serveChild(t, settings(t.TempDir()))
+	api.waitReady()
+	run1 := func(args ...string) (int, string, string) {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), console{signals: make(chan os.Signal), out: &out, err: &errs}, append([]string{"load"}, args...))
+		return code, out.String(), errs.String()
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
-	if err != nil {
-		return nil, err
+	page := filepath.Join(t.TempDir(), "report.html")
+	code, out, errs := run1("--users", "2", "--duration", "4s", "--sessions", "1", "--json", "--html", page, "--max-error-rate", "0", "--max-p99", "all=1m", api.url)
+	var report load.Report
+	if code != exitOK || json.Unmarshal([]byte(out), &report) != nil || report.Stages[0].Requests == 0 || !strings.Contains(errs, "stage 1 of 1, 2 users") {
+		t.Fatalf("%d\n%s\n%s", code, out, errs)
 	}
-	return &wire{conn, bufio.NewReader(conn)}, nil
-}
-
-// message writes a request as it goes over the wire.
-func message(method, target, token, body string) []byte {
-	u, err := url.Parse(target)
-	if err != nil {
-		panic(err)
+	if text, err := os.ReadFile(page); err != nil || !bytes.Contains(text, []byte("</html>")) {
+		t.Fatal(err)
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, u.RequestURI(), u.Host)
-	if token != "" {
-		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", token)
+	if code, out, _ = run1("--users", "1", "--duration", "2s", "--max-p99", "register=1us", api.url); code != exitFault || !strings.Contains(out, "broken: 1 users: p99 of register") {
+		t.Errorf("a broken threshold: %d\n%s", code, out)
 	}
-	if body != "" {
-		fmt.Fprintf(&b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
-	}
-	fmt.Fprintf(&b, "\r\n%s", body)
-	return b.Bytes()
-}
-
-// roundTrip sends a message and returns the status of its answer.
-func (w *wire) roundTrip(message []byte) (int, error) {
-	if err := w.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return 0, err
-	}
-	if _, err := w.conn.Write(message); err != nil {
-		return 0, err
-	}
-	line, err := w.in.ReadSlice('\n')
-	if err != nil {
-		return 0, err
-	}
-	status, err := strconv.Atoi(string(line[9:12]))
-	if err != nil {
-		return 0, err
-	}
-	length := 0
-	for {
-		if line, err = w.in.ReadSlice('\n'); err != nil {
-			return 0, err
-		}
-		if len(line) <= 2 {
-			break
-		}
-		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return 0, err
-			}
+	for name, args := range map[string][]string{
+		"no URL": {}, "users": {"--users", "many", api.url}, "rate": {"--max-error-rate", "2", api.url}, "p99": {"--max-p99", "x", api.url}, "length": {"--duration", "1ms", api.url},
+	} {
+		if code, _, errs := run1(args...); code != exitUsage || errs == "" {
+			t.Errorf("%s: %d %s", name, code, errs)
 		}
 	}
-	_, err = io.CopyN(io.Discard, w.in, int64(length))
-	return status, err
 }
 
-// load is what a number of clients saw.
-type load struct {
-	statuses map[int]int
-	took     []time.Duration // of each answer
-	elapsed  time.Duration
-}
-
-func (l load) perSecond(status int) float64 { return float64(l.statuses[status]) / l.elapsed.Seconds() }
-
-func (l load) percentile(p float64) time.Duration {
-	if len(l.took) == 0 {
-		return 0
-	}
-	slices.Sort(l.took)
-	return l.took[min(len(l.took)-1, int(p*float64(len(l.took))))]
-}
-
-// drive has clients send messages to base, each one after the other with a
-// pause between, for the time given.
-func drive(tb testing.TB, base string, clients int, message []byte, pause, length time.Duration) load {
-	tb.Helper()
-	var (
-		mu  sync.Mutex
-		all = load{statuses: map[int]int{}}
-		wg  sync.WaitGroup
-	)
-	wires := make([]*wire, clients)
-	for i := range wires {
-		var err error
-		wires[i], err = dial(tb.Context(), base)
-		must(tb, err)
-	}
-	begin := time.Now()
-	for _, w := range wires {
-		wg.Go(func() {
-			mine := load{statuses: map[int]int{}}
-			for time.Since(begin) < length {
-				sent := time.Now()
-				status, err := w.roundTrip(message)
-				if err != nil {
-					tb.Error(err)
-					break
-				}
-				mine.statuses[status]++
-				mine.took = append(mine.took, time.Since(sent))
-				time.Sleep(pause)
+// Ctrl-C ends a run early, with the report of what was measured.
+func TestLoadCommandInterrupted(t *testing.T) {
+	t.Parallel()
+	api := serveChild(t, settings(t.TempDir()))
+	api.waitReady()
+	signals := make(chan os.Signal, 1)
+	var out bytes.Buffer
+	code := run(t.Context(), console{signals: signals, out: &out, err: writer(func(p []byte) {
+		if strings.Contains(string(p), "lives") {
+			select {
+			case signals <- syscall.SIGINT:
+			default:
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			all.took = append(all.took, mine.took...)
-			for status, n := range mine.statuses {
-				all.statuses[status] += n
-			}
-		})
+		}
+	})}, []string{"load", "--users", "1", "--duration", "1h", api.url})
+	if code != exitInterrupted || !strings.Contains(out.String(), "Interrupted") || !strings.Contains(out.String(), "session-create") {
+		t.Fatalf("%d\n%s", code, out.String())
 	}
-	wg.Wait()
-	all.elapsed = time.Since(begin)
-	for _, w := range wires {
-		must(tb, w.conn.Close())
-	}
-	return all
+}
+
+// writer calls a function with what is written.
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
 }

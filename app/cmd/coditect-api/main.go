@@ -6,11 +6,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
+
+	"coditect.ai/platform/app/internal/config"
 )
 
 // The exit codes.
@@ -47,8 +52,9 @@ func commands() []command {
 	return []command{
 		{"serve", "serve", "run the API until SIGTERM", serveCommand},
 		{"config", "config [--markdown]", "print the settings in force, or document every setting", configCommand},
-		{"keygen", "keygen [--if-missing] FILE", "write a new signing key to FILE", keygenCommand},
+		{"keygen", "keygen [--algorithm A] [--if-missing] FILE", "write a new signing key to FILE", keygenCommand},
 		{"check", "check [--json]", "check that every record and index of the store agrees", checkCommand},
+		{"load", "load [flags] URL", "drive a running service through its users' lives and measure it", loadCommand},
 		{"version", "version [--json]", "print what was built", versionCommand},
 	}
 }
@@ -61,6 +67,13 @@ func main() {
 
 // run is main without the process around it.
 func run(ctx context.Context, c console, args []string) int {
+	file, args, err := settingsFile(args)
+	if err != nil {
+		return c.fail(exitUsage, "%v", err)
+	}
+	if file != "" {
+		c.environ = append(slices.Clone(c.environ), config.EnvFile+"="+file)
+	}
 	if len(args) > 0 {
 		for _, cmd := range commands() {
 			if cmd.name == args[0] {
@@ -74,8 +87,28 @@ func run(ctx context.Context, c console, args []string) int {
 	}
 	c.print(w, "Usage: coditect-api COMMAND\n\n")
 	for _, cmd := range commands() {
-		c.print(w, "  %-28s %s\n", cmd.usage, cmd.doc)
+		c.print(w, "  %-44s %s\n", cmd.usage, cmd.doc)
 	}
-	c.print(w, "\nSettings come from the environment: see coditect-api config --markdown.\n")
+	c.print(w, "\nSettings come from the environment, and from the file of --config FILE: see coditect-api config --markdown.\n")
 	return code
+}
+
+// settingsFile takes --config FILE out of the arguments of any command.
+func settingsFile(args []string) (file string, rest []string, err error) {
+	for i := 0; i < len(args); i++ {
+		name, value, given := strings.Cut(args[i], "=")
+		if name != "--config" && name != "-config" {
+			rest = append(rest, args[i])
+			continue
+		}
+		if !given && i+1 < len(args) {
+			i++
+			value = args[i]
+		}
+		if value == "" {
+			return "", nil, errors.New("--config needs the name of a settings file")
+		}
+		file = value
+	}
+	return file, rest, nil
 }

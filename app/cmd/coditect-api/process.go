@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"coditect.ai/platform/app/contract"
-	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/config"
 	"coditect.ai/platform/app/internal/httpapi"
+	"coditect.ai/platform/app/internal/mail"
 	"coditect.ai/platform/app/internal/telemetry"
 )
 
@@ -32,12 +32,14 @@ const (
 // process is the running service, in parts that tests can start on port 0.
 type process struct {
 	cfg  config.Config
-	keys *auth.Keyring
+	keys keyrings
 	log  *slog.Logger
 	now  func() time.Time
+	smtp *mail.SMTP // nil unless mail is sent by SMTP
 
 	api      *httpapi.API
 	metrics  *telemetry.Metrics
+	tracer   *telemetry.Tracer // nil when no traces are sent
 	public   *listener
 	internal *listener // nil when it is off
 	keeper   *keeper
@@ -46,12 +48,19 @@ type process struct {
 }
 
 // newProcess wires the service; nothing runs yet.
-func newProcess(cfg config.Config, keys *auth.Keyring, logs io.Writer) *process {
+func newProcess(cfg config.Config, keys keyrings, logs io.Writer) *process {
 	p := &process{cfg: cfg, keys: keys, log: telemetry.NewLogger(logs, cfg.LogLevel, cfg.Slot), now: time.Now}
 	b := thisBuild()
 	p.metrics = telemetry.NewMetrics(b.Version, b.Commit, cfg.Slot)
+	var err error
+	p.tracer, err = telemetry.NewTracer(telemetry.TraceConfig{
+		URL: cfg.TraceURL, Share: cfg.TraceShare, Version: b.Version, Slot: cfg.Slot, Log: p.log,
+	})
+	if err != nil {
+		p.log.Error("no traces are sent", slog.String("cause", err.Error())) // which is no reason not to serve
+	}
 	p.api = httpapi.New(httpapi.Options{
-		Version: b.Version, Log: p.log, Metrics: p.metrics, Now: p.now,
+		Version: b.Version, Log: p.log, Metrics: p.metrics, Tracer: p.tracer, Now: p.now,
 		RequestTimeout: cfg.RequestTimeout, CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies,
 	})
 	p.keeper = newKeeper(p)
@@ -98,6 +107,7 @@ func (p *process) drain(ctx context.Context) error {
 	err = errors.Join(err, p.public.server.Close())
 	p.owned.Wait()
 	err = errors.Join(err, p.keeper.close())
+	err = errors.Join(err, p.tracer.Close(grace))
 	if p.internal != nil {
 		err = errors.Join(err, p.internal.server.Close())
 	}

@@ -308,7 +308,7 @@ func TestAuthTakesWhatTheSettingsAllow(t *testing.T) {
 	} {
 		cfg, _, err := config.Load(environ)
 		must(t, err)
-		if _, err := auth.New(authConfig(cfg), nil, keys, time.Now); err != nil {
+		if _, err := auth.New(authConfig(cfg, nil), nil, keys, time.Now); err != nil {
 			t.Errorf("%q: %v", environ, err)
 		}
 	}

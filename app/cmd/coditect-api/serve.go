@@ -21,11 +21,13 @@ func serveCommand(ctx context.Context, c console, args []string) int {
 	}
 	cfg, _, faults := config.Load(c.environ)
 	keys, err := loadKeys(cfg)
-	if faults = errors.Join(faults, err); faults != nil {
+	smtp, mailErr := loadSMTP(cfg)
+	if faults = errors.Join(faults, err, mailErr); faults != nil {
 		return c.badSettings(faults)
 	}
 	tuneMemory(cfg, c.environ)
 	p := newProcess(cfg, keys, c.err)
+	p.smtp = smtp
 	if err := p.start(ctx); err != nil {
 		return c.fail(exitFault, "%v", err)
 	}
@@ -71,20 +73,36 @@ func hasVariable(environ []string, name string) bool {
 	return false
 }
 
-// loadKeys reads the signing keys; with no file to name, the settings' own fault says so.
-func loadKeys(cfg config.Config) (*auth.Keyring, error) {
-	if cfg.JWTSecretFile == "" {
-		return nil, nil
+// keyrings are the service's keys.
+type keyrings struct {
+	tokens  *auth.Keyring
+	factors *auth.Keyring // nil: the same
+}
+
+// loadKeys reads the keys; with no file to name, the settings' own fault says so.
+func loadKeys(cfg config.Config) (keyrings, error) {
+	var k keyrings
+	var faults []error
+	for _, f := range []struct {
+		setting, file string
+		ring          **auth.Keyring
+	}{
+		{contract.EnvJWTSecretFile, cfg.JWTSecretFile, &k.tokens},
+		{contract.EnvFactorKeyFile, cfg.FactorKeyFile, &k.factors},
+	} {
+		if f.file == "" {
+			continue
+		}
+		var err error
+		if *f.ring, err = auth.LoadKeyring(f.file); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w; coditect-api keygen makes such a file", f.setting, err))
+		}
 	}
-	keys, err := auth.LoadKeyring(cfg.JWTSecretFile)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; coditect-api keygen makes such a file", contract.EnvJWTSecretFile, err)
-	}
-	return keys, nil
+	return k, errors.Join(faults...)
 }
 
 // authConfig hands auth its part of the settings.
-func authConfig(cfg config.Config) auth.Config {
+func authConfig(cfg config.Config, factorKeys *auth.Keyring) auth.Config {
 	return auth.Config{
 		Issuer: cfg.Issuer, Audience: cfg.Audience,
 		AccessTTL: cfg.AccessTTL, RefreshTTL: cfg.RefreshTTL, LoginTTL: cfg.LoginTTL, RefreshGrace: cfg.RefreshGrace,
@@ -93,6 +111,9 @@ func authConfig(cfg config.Config) auth.Config {
 			Iterations:  uint32(cfg.PasswordHashPasses),    //nolint:gosec // the settings bound it
 			Parallelism: 1,
 		},
-		HashSlots: cfg.PasswordHashSlots, HashQueue: cfg.PasswordHashQueue, HashWait: cfg.PasswordHashWait,
+		Passkeys:   auth.PasskeyConfig{Domain: cfg.PasskeyDomain, Origins: cfg.PasskeyOrigins},
+		FactorKeys: factorKeys,
+		HashSlots:  cfg.PasswordHashSlots, HashQueue: cfg.PasswordHashQueue, HashWait: cfg.PasswordHashWait,
+		LinkBase: cfg.MailLinks,
 	}
 }

@@ -6,7 +6,7 @@
 // request's own work and proves that it still holds, so that a revoked login
 // or a lost membership counts at once and costs no round trip of its own.
 //
-// It knows store, fault and contract. Other rules call Authorize.
+// It knows store, factor, fault and contract. Other rules call Authorize.
 package auth
 
 import (
@@ -14,12 +14,15 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/factor"
 	"coditect.ai/platform/app/internal/fault"
 	"coditect.ai/platform/app/internal/store"
 )
@@ -36,6 +39,9 @@ type Config struct {
 	HashSlots    int            // passwords hashed at the same time: GOMAXPROCS
 	HashQueue    int            // callers waiting for a slot: 64 for each slot
 	HashWait     time.Duration  // the longest wait for a slot: 5 seconds
+	LinkBase     string         // what the links in mails begin with: http://localhost:3000
+	Passkeys     PasskeyConfig
+	FactorKeys   *Keyring // seals the secrets of authenticator apps: the keys of access tokens
 }
 
 func (c Config) withDefaults() Config {
@@ -49,6 +55,8 @@ func (c Config) withDefaults() Config {
 	c.HashSlots = or(c.HashSlots, runtime.GOMAXPROCS(0))
 	c.HashQueue = or(c.HashQueue, 64*c.HashSlots)
 	c.HashWait = or(c.HashWait, 5*time.Second)
+	c.LinkBase = strings.TrimSuffix(or(c.LinkBase, "http://localhost:3000"), "/")
+	c.Passkeys = c.Passkeys.withDefaults()
 	return c
 }
 
@@ -87,7 +95,11 @@ type Service struct {
 	gate     *gate
 	parser   *jwt.Parser
 	verified *verified
+	sealer   *factor.Sealer
+	passkeys *factor.RelyingParty
 	dummy    phc // what the password of an unknown address is held against
+
+	mailSecrets, onceSecrets []Secret // what mailed and repeated tokens are derived with
 }
 
 // New reports every fault of cfg together.
@@ -96,12 +108,22 @@ func New(cfg Config, st *store.Store, keys *Keyring, now func() time.Time) (*Ser
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configuring auth: %w", err)
 	}
+	sealer, err := factor.NewSealer(or(cfg.FactorKeys, keys).secrets())
+	if err != nil {
+		return nil, fmt.Errorf("configuring auth: %w", err)
+	}
+	passkeys, err := factor.NewRelyingParty(cfg.Passkeys.Domain, cfg.Passkeys.Name, cfg.Passkeys.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("configuring auth: %w", err)
+	}
 	return &Service{
-		cfg: cfg, store: st, keys: keys, now: now,
+		cfg: cfg, store: st, keys: keys, now: now, sealer: sealer, passkeys: passkeys,
 		gate:     newGate(cfg.HashSlots, cfg.HashQueue, cfg.HashWait),
 		parser:   newParser(cfg, keys, now),
 		verified: newVerified(),
 		dummy:    cfg.Password.unmatchable(),
+
+		mailSecrets: keys.Secrets(mailUse), onceSecrets: keys.Secrets(onceUse),
 	}, nil
 }
 
@@ -145,12 +167,14 @@ type TokenPair struct {
 	RefreshExpiresAt time.Time
 }
 
-// SignedIn answers Register and Login.
+// SignedIn answers who has signed in. With a SecondFactor nobody has yet, and
+// it says nothing else: the password was right and more is asked for.
 type SignedIn struct {
-	User     User
-	TenantID uuid.UUID // of the tokens
-	Tenants  []Membership
-	Tokens   TokenPair
+	SecondFactor *SecondFactor
+	User         User
+	TenantID     uuid.UUID // of the tokens
+	Tenants      []Membership
+	Tokens       TokenPair
 }
 
 // SelfTenantID is the id of the tenant that every user has alone.
@@ -228,6 +252,8 @@ type signIn struct {
 	token  refreshToken
 	device string
 	from   string
+	proof  []string     // the methods that it was opened with
+	parent *store.Login // the login that this one is opened from, if any: it lends its proof and its end
 }
 
 func newSignIn(device, address string) (signIn, error) {
@@ -235,6 +261,7 @@ func newSignIn(device, address string) (signIn, error) {
 	return signIn{
 		id: id, token: newRefreshToken(),
 		device: clipped(device, maxLabel), from: clipped(address, maxLabel),
+		proof: []string{methodPassword},
 	}, err
 }
 
@@ -245,8 +272,13 @@ func (in signIn) open(tx *store.Tx, cfg Config, user store.User, tenantID uuid.U
 		ID: in.id, UserID: user.ID, TenantID: tenantID, Device: in.device, Address: in.from,
 		Epoch: user.LoginEpoch, Current: in.token.hash(), CreatedAt: now, LastUsedAt: now,
 		EndsAt: now.Add(cfg.LoginTTL),
+		Proof:  store.Proof{ID: in.id, At: now, Methods: in.proof},
+	}
+	if in.parent != nil {
+		login.Proof, login.EndsAt = in.parent.Proof, in.parent.EndsAt
 	}
 	login.ExpiresAt = earlier(now.Add(cfg.RefreshTTL), login.EndsAt)
+	Record(tx, tenantID, user.ID, actLoginOpened, in.id)
 	tx.PutLogin(login)
 	tx.PutRefreshToken(store.RefreshToken{
 		Hash: login.Current, UserID: user.ID, LoginID: in.id, ExpiresAt: login.ExpiresAt,
@@ -286,9 +318,11 @@ func (s *Service) Logout(ctx context.Context, a Access, everywhere bool) error {
 		}
 		seen = true
 		if !everywhere {
+			Record(tx, login.TenantID, user.ID, actLoginRevoked, login.ID)
 			tx.DeleteLogin(login)
 			return nil
 		}
+		Record(tx, SelfTenantID(user.ID), user.ID, actLoginsRevoked, user.ID)
 		return revokeAll(tx, user)
 	})
 }
@@ -298,17 +332,20 @@ const maxTidied = 100
 
 // revokeAll ends every login of user however many there are: raising the epoch
 // does it at once. The records of the first of them are removed along with it;
-// those of the rest are swept when they expire.
-func revokeAll(tx *store.Tx, user store.User) error {
+// those of the rest are swept when they expire. The records of kept are left to
+// the caller.
+func revokeAll(tx *store.Tx, user store.User, kept ...uuid.UUID) error {
 	user.LoginEpoch++
 	user.UpdatedAt = tx.Now()
 	tx.UpdateUser(user)
-	logins, err := tx.Logins(user.ID, maxTidied)
+	logins, err := tx.Logins(user.ID, uuid.Nil, maxTidied)
 	if err != nil {
 		return fmt.Errorf("listing the logins: %w", err)
 	}
 	for _, l := range logins {
-		tx.DeleteLogin(l)
+		if !slices.Contains(kept, l.ID) {
+			tx.DeleteLogin(l)
+		}
 	}
 	return nil
 }

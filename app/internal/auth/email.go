@@ -19,6 +19,10 @@ const (
 // domains maps, checks and bounds a domain as resolvers do.
 var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
 
+// NormalEmail returns the form in which addresses are kept and compared, or
+// says what is wrong with one.
+func NormalEmail(address string) (string, error) { return normalEmail(address) }
+
 var errEmail = errors.New("must be an email address, such as ada@example.com")
 
 // normalEmail returns the form in which addresses are kept and compared:

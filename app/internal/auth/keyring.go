@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -27,7 +26,8 @@ const (
 // verifies, so that keys rotate without a break. It never changes.
 type Keyring struct {
 	signs    *key
-	verifies map[string]*key // by kid
+	all      []*key          // in the order of the file
+	verifies map[string]*key // the same by kid
 	methods  []string
 }
 
@@ -36,13 +36,17 @@ type Keyring struct {
 type key struct {
 	id       string
 	method   jwt.SigningMethod
-	sign     any
+	sign     any // nil where only the public half is there
 	verifies any
+	secret   []byte // what other secrets are derived from; nil likewise
 }
 
 // ParseKeyring reads one base64 key a line, in the standard or the URL
-// alphabet, padded or not. Blank lines and lines that begin with # are
-// skipped. It reports every fault together, by line, and no key's content.
+// alphabet, padded or not, which signs by HS256; and PEM blocks between the
+// lines: PRIVATE KEY (PKCS #8) of Ed25519, which signs by EdDSA, or of P-256,
+// which signs by ES256, and PUBLIC KEY of either, which only verifies. Blank
+// lines and lines that begin with # are skipped. It reports every fault
+// together, by line, and no key's content.
 func ParseKeyring(data []byte) (*Keyring, error) {
 	ring := &Keyring{verifies: map[string]*key{}}
 	var faults []error
@@ -52,8 +56,20 @@ func ParseKeyring(data []byte) (*Keyring, error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if err := ring.add(line); err != nil {
-			faults = append(faults, fmt.Errorf("line %d: %w", n, err))
+		parse, begin := parseSecret, n
+		if strings.HasPrefix(line, pemBegin) {
+			parse = parsePEM
+			for !strings.HasPrefix(line[strings.LastIndexByte(line, '\n')+1:], pemEnd) && lines.Scan() {
+				line += "\n" + strings.TrimSpace(lines.Text())
+				n++
+			}
+		}
+		k, err := parse(line)
+		if err == nil {
+			err = ring.add(k)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("line %d: %w", begin, err))
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -71,7 +87,25 @@ func ParseKeyring(data []byte) (*Keyring, error) {
 	return ring, nil
 }
 
-func (r *Keyring) add(line string) error {
+func (r *Keyring) add(k *key) error {
+	if _, twice := r.verifies[k.id]; twice {
+		return errors.New("the same key as on a line before")
+	}
+	if len(r.all) == 0 {
+		if k.sign == nil {
+			return errors.New("the first key signs, and this is only the public half of one")
+		}
+		r.signs = k
+	}
+	r.all = append(r.all, k)
+	r.verifies[k.id] = k
+	if alg := k.method.Alg(); !slices.Contains(r.methods, alg) {
+		r.methods = append(r.methods, alg)
+	}
+	return nil
+}
+
+func parseSecret(line string) (*key, error) {
 	alphabet := base64.RawStdEncoding
 	if strings.ContainsAny(line, "-_") {
 		alphabet = base64.RawURLEncoding
@@ -79,24 +113,13 @@ func (r *Keyring) add(line string) error {
 	secret, err := alphabet.Strict().DecodeString(strings.TrimRight(line, "="))
 	switch {
 	case err != nil:
-		return errors.New("not base64")
+		return nil, errors.New("not base64")
 	case len(secret) < minKeyBytes:
-		return fmt.Errorf("%d bytes; at least %d", len(secret), minKeyBytes)
+		return nil, fmt.Errorf("%d bytes; at least %d", len(secret), minKeyBytes)
 	case len(slices.Compact(slices.Sorted(slices.Values(secret)))) < minKeyBytes/4:
-		return errors.New("too few different bytes to be random")
+		return nil, errors.New("too few different bytes to be random")
 	}
-	k := &key{id: keyID(secret), method: jwt.SigningMethodHS256, sign: secret, verifies: secret}
-	if _, twice := r.verifies[k.id]; twice {
-		return errors.New("the same key as on a line before")
-	}
-	if r.signs == nil {
-		r.signs = k
-	}
-	r.verifies[k.id] = k
-	if alg := k.method.Alg(); !slices.Contains(r.methods, alg) {
-		r.methods = append(r.methods, alg)
-	}
-	return nil
+	return &key{id: keyID(secret), method: jwt.SigningMethodHS256, sign: secret, verifies: secret, secret: secret}, nil
 }
 
 // keyID names a key without telling anything of it.
@@ -124,11 +147,4 @@ func LoadKeyring(path string) (*Keyring, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return ring, nil
-}
-
-// GenerateKey makes a random key, as a line of the file.
-func GenerateKey() string {
-	secret := make([]byte, minKeyBytes)
-	_, _ = rand.Read(secret) // never fails
-	return base64.StdEncoding.EncodeToString(secret)
 }

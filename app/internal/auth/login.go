@@ -23,8 +23,8 @@ type Credentials struct {
 }
 
 const (
-	maxListed   = 100 // tenants in an answer
-	loginTrials = 3   // of a password whose hash changes meanwhile
+	maxListed   = MaxTenants + 1 // tenants in an answer: the self-tenant comes on top
+	loginTrials = 3              // of a password whose hash changes meanwhile
 )
 
 // errCredentials is the one answer to an unknown address and a wrong password.
@@ -33,27 +33,32 @@ var errCredentials = fault.New(fault.InvalidCredentials, "The email address or t
 // Login opens a login for who knows the password. An unknown address costs the
 // same as a wrong password: a read of the same keys and one hash.
 func (s *Service) Login(ctx context.Context, c Credentials) (SignedIn, error) {
-	tenantID := uuid.Nil
-	if c.TenantID != "" {
-		var err error
-		if tenantID, err = uuid.Parse(c.TenantID); err != nil || tenantID == uuid.Nil { // which would stand for none
-			return SignedIn{}, fault.Invalid(fault.Field{Field: "tenant_id", Problem: "must be a UUID"})
-		}
-	}
-	user, known, err := s.find(ctx, c.Email)
+	tenantID, err := tenantOf(c.TenantID)
 	if err != nil {
+		return SignedIn{}, err
+	}
+	user, known, try, err := s.find(ctx, c.Email, c.Address)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	if err := s.admit(ctx, try); err != nil {
 		return SignedIn{}, err
 	}
 	in, err := newSignIn(c.Device, c.Address)
 	if err != nil {
 		return SignedIn{}, err
 	}
+	var wait pending
+	wait.token, wait.record = s.newChallenge(forLogin)
 	for range loginTrials {
 		renewed, err := s.check(ctx, user, known, c.Password)
 		if err != nil {
+			return SignedIn{}, s.failed(ctx, try, err)
+		}
+		if err := s.passed(ctx, try); err != nil {
 			return SignedIn{}, err
 		}
-		answer, current, err := s.enter(ctx, user, renewed, in, tenantID)
+		answer, current, err := s.enter(ctx, user, renewed, in, wait, tenantID)
 		if err != nil {
 			return SignedIn{}, err
 		}
@@ -65,25 +70,22 @@ func (s *Service) Login(ctx context.Context, c Credentials) (SignedIn, error) {
 	return SignedIn{}, &fault.Error{Code: fault.Busy, Message: "The password is being changed; try again.", RetryAfter: time.Second}
 }
 
-// find returns the user with an address; where there is none it reads as much.
-func (s *Service) find(ctx context.Context, address string) (user store.User, known bool, err error) {
+// find returns the user with an address, and what earlier tries there and from
+// have left; where there is no user it reads as much.
+func (s *Service) find(ctx context.Context, address, from string) (user store.User, known bool, try *attempt, err error) {
 	email, problem := normalEmail(address)
 	if problem != nil {
 		email = "" // which nobody has
 	}
+	try = newAttempt(email, from)
 	err = s.store.View(ctx, func(r *store.Reader) error {
-		id, err := r.UserIDByEmail(email)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("looking up the address: %w", err)
+		var err error
+		if user, known, err = lookUp(r, email); err != nil {
+			return err
 		}
-		user, err = r.User(id)
-		if err != nil && (id != uuid.Nil || !errors.Is(err, store.ErrNotFound)) {
-			return fmt.Errorf("reading the user: %w", err)
-		}
-		known = err == nil
-		return nil
+		return try.read(r, user.ID)
 	})
-	return user, known, err
+	return user, known, try, err
 }
 
 // check holds the password against the user's hash, or against one that no
@@ -108,10 +110,10 @@ func (s *Service) check(ctx context.Context, user store.User, known bool, passwo
 	return renewed, err
 }
 
-// enter opens the login if the user's hash is still the one that was checked;
-// current is the user as the transaction found them.
+// enter opens the login if the user's hash is still the one that was checked,
+// or asks for their second factor; current is the user as the transaction found them.
 func (s *Service) enter(
-	ctx context.Context, checked store.User, renewed string, in signIn, tenantID uuid.UUID,
+	ctx context.Context, checked store.User, renewed string, in signIn, wait pending, tenantID uuid.UUID,
 ) (answer SignedIn, current store.User, err error) {
 	var (
 		member  store.Membership
@@ -137,19 +139,30 @@ func (s *Service) enter(
 		if current.PasswordHash != checked.PasswordHash {
 			return nil
 		}
-		if member, tenants, err = choose(tx, current.ID, tenantID); err != nil {
-			return err
+		if wait.factors, err = tx.Factors(current.ID); err != nil {
+			return fmt.Errorf("reading the second factors: %w", err)
 		}
+		next := current
 		if renewed != "" {
-			next := current
 			next.PasswordHash, next.UpdatedAt = renewed, tx.Now()
 			tx.UpdateUser(next)
+		}
+		if wait.factors.Any() {
+			wait.begin(tx, next, tenantID, in.device)
+			return nil
+		}
+		if member, tenants, err = choose(tx, current.ID, tenantID); err != nil {
+			return err
 		}
 		expires = in.open(tx, s.cfg, current, member.TenantID)
 		return nil
 	})
 	if err != nil || current.PasswordHash != checked.PasswordHash {
 		return SignedIn{}, current, err
+	}
+	if wait.factors.Any() {
+		answer, err = s.asks(current, wait)
+		return answer, current, err
 	}
 	answer, err = s.signedIn(current, in, member, expires, tenants)
 	return answer, current, err
@@ -160,7 +173,7 @@ func (s *Service) enter(
 func choose(tx *store.Tx, userID, tenantID uuid.UUID) (store.Membership, []Membership, error) {
 	self := SelfTenantID(userID)
 	wanted := or(tenantID, self)
-	all, err := tx.Memberships(userID, maxListed)
+	all, err := tx.Memberships(userID, uuid.Nil, maxListed)
 	if err != nil {
 		return store.Membership{}, nil, fmt.Errorf("listing the tenants: %w", err)
 	}

@@ -93,6 +93,7 @@ func (s *Service) Refresh(ctx context.Context, text string) (TokenPair, error) {
 		var live bool
 		if current, live = follow(login, presented); !live {
 			replayed = true
+			Record(tx, login.TenantID, login.UserID, actLoginReplayed, login.ID)
 			tx.DeleteLogin(login)
 			return nil
 		}

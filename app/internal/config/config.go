@@ -2,8 +2,8 @@
 // name, type, default and meaning, and drives parsing, the faults that are
 // reported together at start, and the documentation of `coditect-api config`.
 //
-// Settings come from the environment alone. None of them is a secret: keys are
-// read from files whose names are settings, so that what is in force can be
+// Settings come from the environment and from one file; the environment wins.
+// None of them is a secret: keys are read from files whose names are settings, so that what is in force can be
 // printed and logged as it is.
 //
 // It imports the contract and nothing else of the project.
@@ -19,11 +19,15 @@ type Config struct {
 	Listen         string
 	InternalListen string // "" when the internal listener is off
 	Slot           string
+	TraceURL       string  // "" when no traces are sent
+	TraceShare     float64 // of requests that are traced
 	LogLevel       slog.Level
 
 	StoreEngine string
 	StoreDir    string
 	ClusterFile string
+
+	FoundationDB FoundationDB
 
 	JWTSecretFile string
 	Issuer        string
@@ -43,6 +47,25 @@ type Config struct {
 	DrainPause     time.Duration
 	ShutdownGrace  time.Duration
 
+	PasskeyDomain  string
+	PasskeyOrigins []string
+	FactorKeyFile  string // "" for JWTSecretFile
+
+	Mail             string // one of the Mail constants
+	MailServer       string
+	MailSecurity     string
+	MailFrom         string
+	MailUser         string
+	MailPasswordFile string
+	MailLinks        string
+
 	CORSOrigins    []string
 	TrustedProxies int
 }
+
+// Values of Config.Mail.
+const (
+	MailOff  = "off"  // letters are dropped
+	MailLog  = "log"  // letters are printed with their secrets: for development
+	MailSMTP = "smtp" // letters are handed to MailServer
+)

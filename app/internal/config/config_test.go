@@ -2,17 +2,13 @@ package config
 
 import (
 	"bytes"
-	"flag"
 	"math"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"coditect.ai/platform/app/contract"
 )
-
-var update = flag.Bool("update", false, "write the documentation instead of comparing it")
 
 func TestDefaultsSuitALaptop(t *testing.T) {
 	t.Parallel()
@@ -44,6 +40,7 @@ func TestEveryContractVariableIsASetting(t *testing.T) {
 	for _, name := range []string{
 		contract.EnvListen, contract.EnvInternalListen, contract.EnvStoreEngine, contract.EnvStoreDir, contract.EnvClusterFile, contract.EnvJWTSecretFile,
 		contract.EnvPasswordHashSlots, contract.EnvDrainPause, contract.EnvShutdownGrace, contract.EnvSlot, contract.EnvTrustedProxies,
+		contract.EnvFactorKeyFile, contract.EnvPasskeyDomain, contract.EnvPasskeyOrigins,
 	} {
 		if !known[name] {
 			t.Errorf("%s is not in the table", name)
@@ -94,11 +91,39 @@ func TestValuesAndTheirFaults(t *testing.T) {
 		{envCORSOrigins, "https://a.example,", false},
 		{contract.EnvTrustedProxies, "2", true},
 		{contract.EnvTrustedProxies, "17", false},
+		{envCORSOrigins, "HTTPS://coditect.ai", false},
+		{contract.EnvPasskeyDomain, "coditect.ai", false}, // whose origin is not the default one
+		{contract.EnvPasskeyDomain, "https://localhost", false},
+		{contract.EnvPasskeyDomain, "Localhost", false},
+		{contract.EnvPasskeyOrigins, "http://localhost:3000, https://ide.localhost", true},
+		{contract.EnvPasskeyOrigins, "https://coditect.ai", false}, // beside the domain
+		{contract.EnvPasskeyOrigins, "https://evillocalhost", false},
+		{contract.EnvPasskeyOrigins, "*", false},
+		{contract.EnvPasskeyOrigins, "", false},
+		{"CODITECT_FDB_API_VERSION", "710", true},
+		{"CODITECT_FDB_API_VERSION", "720", false},
+		{"CODITECT_FDB_TIMEOUT", "2m", false},
+		{"CODITECT_FDB_SIZE_LIMIT", "1000000", true},
+		{"CODITECT_FDB_SIZE_LIMIT", "10000001", false},
+		{"FDB_TLS_CERTIFICATE_FILE", "cert.pem", false}, // without its key
 		{"CODITECT_LISTN", "x", false},
 	} {
 		_, _, err := Load([]string{tt.name + "=" + tt.value})
 		if (err == nil) != tt.ok || (err != nil && !strings.Contains(err.Error(), tt.name)) {
 			t.Errorf("%s=%q: %v", tt.name, tt.value, err)
+		}
+	}
+}
+
+func TestPasskeysOfADomain(t *testing.T) {
+	t.Parallel()
+	for origin, ok := range map[string]bool{
+		"https://coditect.ai": true, "https://ide.coditect.ai:8443": true, "http://coditect.ai": false,
+		"https://coditect.ai.evil.net": false, "https://evilcoditect.ai": false,
+	} {
+		c, _, err := Load([]string{contract.EnvPasskeyDomain + "=coditect.ai", contract.EnvPasskeyOrigins + "=" + origin})
+		if (err == nil) != ok || c.PasskeyDomain != "coditect.ai" {
+			t.Errorf("%s: %v", origin, err)
 		}
 	}
 }
@@ -109,8 +134,8 @@ func TestFaultsAreToldTogether(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "\n") != 3 || strings.Index(err.Error(), "CODITECT_A") > strings.Index(err.Error(), "CODITECT_B") {
 		t.Fatal(err)
 	}
-	if values[0].Name != contract.EnvListen || values[0].Value != "x" || values[0].Source != "environment" {
-		t.Fatalf("%+v", values[0])
+	if values[1].Name != contract.EnvListen || values[1].Value != "x" || values[1].Source != "environment" {
+		t.Fatalf("%+v", values[1])
 	}
 }
 
@@ -149,33 +174,5 @@ func TestMarkdownHasEverySetting(t *testing.T) {
 		if strings.Count(line, "|") != 5 {
 			t.Errorf("a cell breaks the table: %s", line)
 		}
-	}
-}
-
-// docs/configuration.md is what `coditect-api config -markdown` prints, under a heading.
-func TestDocumentation(t *testing.T) {
-	t.Parallel()
-	const path = "../../../docs/configuration.md"
-	want := bytes.NewBufferString(`# The service's configuration
-
-Written by ` + "`make generate`" + ` from package app/internal/config. The service reads environment variables
-alone; ` + "`coditect-api config`" + ` prints those in force and where each comes from.
-
-`)
-	if err := WriteMarkdown(want); err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("%s does not agree with the settings: run `make generate`", path)
 	}
 }

@@ -31,6 +31,15 @@ const (
 	envHashQueue      = prefix + "PASSWORD_HASH_QUEUE"
 	envHashWait       = prefix + "PASSWORD_HASH_WAIT"
 	envRequestTimeout = prefix + "REQUEST_TIMEOUT"
+	envTraceURL       = prefix + "TRACE_URL"
+	envTraceShare     = prefix + "TRACE_SHARE"
+	envMail           = prefix + "MAIL"
+	envMailServer     = prefix + "MAIL_SERVER"
+	envMailSecurity   = prefix + "MAIL_SECURITY"
+	envMailFrom       = prefix + "MAIL_FROM"
+	envMailUser       = prefix + "MAIL_USER"
+	envMailPassword   = prefix + "MAIL_PASSWORD_FILE"
+	envMailLinks      = prefix + "MAIL_LINKS"
 	envCORSOrigins    = prefix + "CORS_ORIGINS"
 )
 
@@ -48,7 +57,11 @@ type Setting struct {
 
 // Settings returns the table in the order of its documentation.
 func Settings() []Setting {
-	return []Setting{
+	return append([]Setting{
+		{
+			EnvFile, "path", "", "File of settings, which the environment overrides; see above. The flag --config names it too.",
+			func(*Config, string) error { return nil }, // has been read before any other
+		},
 		{
 			contract.EnvListen, "host:port", "127.0.0.1:8080", "Address of the API. Port 0 takes a free one.",
 			address(func(c *Config) *string { return &c.Listen }, false),
@@ -62,6 +75,8 @@ func Settings() []Setting {
 			oneOf(func(c *Config) *string { return &c.Slot }, "", "blue", "green"),
 		},
 		{envLogLevel, "debug, info, warn or error", "info", "Least severity that is logged. The probes' requests are logged at debug.", logLevel},
+		{envTraceURL, "http or https URL", "", "OTLP endpoint that traces are sent to, such as http://127.0.0.1:4318. Empty: no traces.", traceURL},
+		{envTraceShare, "0 to 1", "0.1", "Share of requests that are traced, with " + envTraceURL + ".", traceShare},
 
 		{
 			contract.EnvStoreEngine, contract.EngineEmbedded + " or " + contract.EngineFoundationDB, contract.EngineEmbedded, "Engine that keeps the data. `coditect-api version` tells which ones the binary has.",
@@ -77,7 +92,7 @@ func Settings() []Setting {
 		},
 
 		{
-			contract.EnvJWTSecretFile, "path", ".data/jwt-secret", "File with one base64 key a line, each at least 32 bytes: the first signs access tokens, every one verifies them. `coditect-api keygen` makes it.",
+			contract.EnvJWTSecretFile, "path", ".data/jwt-secret", "File with one base64 key a line, each at least 32 bytes, or PEM blocks of key pairs (Ed25519, P-256): the first signs access tokens, every one verifies them. `coditect-api keygen` makes it.",
 			nonEmpty(func(c *Config) *string { return &c.JWTSecretFile }),
 		},
 		{
@@ -139,12 +154,38 @@ func Settings() []Setting {
 			duration(func(c *Config) *time.Duration { return &c.ShutdownGrace }, 0, 10*time.Minute),
 		},
 
+		{
+			envMail, "off, log or smtp", MailOff, "How mail is sent. off drops it; log prints it, with the links that give access, and is for development alone.",
+			oneOf(func(c *Config) *string { return &c.Mail }, MailOff, MailLog, MailSMTP),
+		},
+		{
+			envMailServer, "host:port", "", "SMTP server, for smtp.",
+			text(func(c *Config) *string { return &c.MailServer }),
+		},
+		{
+			envMailSecurity, "starttls, tls or none", "starttls", "How the connection to it is protected; none is for a server on the same host.",
+			oneOf(func(c *Config) *string { return &c.MailSecurity }, "starttls", "tls", "none"),
+		},
+		{
+			envMailFrom, "address", "", "Sender of mail, with or without a name: Coditect <no-reply@coditect.ai>.",
+			text(func(c *Config) *string { return &c.MailFrom }),
+		},
+		{
+			envMailUser, "text", "", "User at the SMTP server. Empty: no authentication.",
+			text(func(c *Config) *string { return &c.MailUser }),
+		},
+		{
+			envMailPassword, "path", "", "File with that user's password.",
+			text(func(c *Config) *string { return &c.MailPasswordFile }),
+		},
+		{envMailLinks, "URL", "http://localhost:3000", "What the links in mail begin with: the web application's pages.", mailLinks},
+
 		{envCORSOrigins, "origins, comma-separated, or *", "", "Origins whose pages may call the API. Empty: none.", corsOrigins},
 		{
 			contract.EnvTrustedProxies, "number", "0", "Entries that the proxies in front add to X-Forwarded-For, 0 to 16 (a Google load balancer adds 2). 0: the header is ignored.",
 			number(func(c *Config) *int { return &c.TrustedProxies }, 0, 16),
 		},
-	}
+	}, append(factorSettings(), foundationDBSettings()...)...)
 }
 
 func text(at func(*Config) *string) func(*Config, string) error {
@@ -229,20 +270,57 @@ func logLevel(c *Config, v string) error {
 	return c.LogLevel.UnmarshalText([]byte(v))
 }
 
+func traceURL(c *Config, v string) error {
+	u, err := url.Parse(v)
+	if v != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		return errors.New("must be a URL such as http://127.0.0.1:4318, without credentials")
+	}
+	c.TraceURL = v
+	return nil
+}
+
+func traceShare(c *Config, v string) error {
+	share, err := strconv.ParseFloat(v, 64)
+	if err != nil || !(share >= 0 && share <= 1) {
+		return errors.New("must be a number from 0 to 1")
+	}
+	c.TraceShare = share
+	return nil
+}
+
 func corsOrigins(c *Config, v string) error {
-	if v == "" {
+	if v == "*" {
+		c.CORSOrigins = []string{v}
 		return nil
 	}
-	var origins []string
+	var err error
+	c.CORSOrigins, err = origins(v)
+	return err
+}
+
+// origins reads a comma-separated list; "" has none.
+func origins(v string) ([]string, error) {
+	if v == "" {
+		return nil, nil
+	}
+	var all []string
 	for o := range strings.SplitSeq(v, ",") {
 		o = strings.TrimSpace(o)
 		u, err := url.Parse(o)
-		if o != "*" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+strings.ToLower(u.Host) != o) {
-			return fmt.Errorf(`%q is not an origin such as https://coditect.ai: scheme and host in lower case, no path`, o)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.ToLower(u.Scheme+"://"+u.Host) != o {
+			return nil, fmt.Errorf(`%q is not an origin such as https://coditect.ai: scheme and host in lower case, no path`, o)
 		}
-		origins = append(origins, o)
+		all = append(all, o)
 	}
-	c.CORSOrigins = origins
+	return all, nil
+}
+
+func mailLinks(c *Config, v string) error {
+	u, err := url.Parse(v)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return errors.New("must be a URL such as https://coditect.ai, without query and fragment")
+	}
+	c.MailLinks = v
 	return nil
 }
 
@@ -251,6 +329,20 @@ func checkTogether(c Config) []error {
 	var faults []error
 	if c.StoreEngine == contract.EngineFoundationDB && c.ClusterFile == "" {
 		faults = append(faults, fmt.Errorf("%s: needed with %s=%s", contract.EnvClusterFile, contract.EnvStoreEngine, contract.EngineFoundationDB))
+	}
+	if fdb := c.FoundationDB; (fdb.TLSCertFile == "") != (fdb.TLSKeyFile == "") {
+		faults = append(faults, errors.New("FDB_TLS_CERTIFICATE_FILE, FDB_TLS_KEY_FILE: neither is of use without the other"))
+	}
+	faults = append(faults, checkPasskeys(c)...)
+	if c.Mail == MailSMTP {
+		for name, value := range map[string]string{envMailServer: c.MailServer, envMailFrom: c.MailFrom} {
+			if value == "" {
+				faults = append(faults, fmt.Errorf("%s: needed with %s=%s", name, envMail, MailSMTP))
+			}
+		}
+	}
+	if (c.MailUser == "") != (c.MailPasswordFile == "") {
+		faults = append(faults, fmt.Errorf("%s and %s: one is of no use without the other", envMailUser, envMailPassword))
 	}
 	if c.RefreshTTL > c.LoginTTL {
 		faults = append(faults, fmt.Errorf("%s: a refresh token (%v) must not outlive its login (%s=%v)", envRefreshTTL, c.RefreshTTL, envLoginTTL, c.LoginTTL))

@@ -19,13 +19,25 @@ type Code string
 const (
 	InvalidRequest       Code = "invalid_request"        // 400: the body, a parameter or a header is malformed; Fields say which
 	ValidationFailed     Code = "validation_failed"      // 400: well-formed, but a field breaks a rule; Fields say which
+	InvalidChallenge     Code = "invalid_challenge"      // 400: what was begun is unknown, done or too old: begin again
 	InvalidCredentials   Code = "invalid_credentials"    // 401: email or password is wrong, never which
 	InvalidToken         Code = "invalid_token"          // 401: no token, or one that does not verify, is expired or revoked
+	StepUpRequired       Code = "step_up_required"       // 401: signed in, but this asks for a fresh proof of who they are
+	InvalidFactor        Code = "invalid_factor"         // 401: a second factor is wrong, used up or no longer trusted
+	InvalidMailedToken   Code = "invalid_mailed_token"   // 400: a token from a mail that is not, or no longer, good for this
+	Forbidden            Code = "forbidden"              // 403: theirs to see, but their role does not allow this
 	NotFound             Code = "not_found"              // 404: no such route or thing, or not the caller's
 	MethodNotAllowed     Code = "method_not_allowed"     // 405: with Allow
 	EmailTaken           Code = "email_taken"            // 409
+	FactorExists         Code = "factor_exists"          // 409: there is such a second factor already
+	LastOwner            Code = "last_owner"             // 409: a tenant keeps at least one owner
+	SelfTenant           Code = "self_tenant"            // 409: a user's own tenant stays, and stays theirs
+	AlreadyMember        Code = "already_member"         // 409
+	LimitReached         Code = "limit_reached"          // 409: there are as many of these as may be
+	IdempotencyConflict  Code = "idempotency_conflict"   // 409: the key came with another request before
 	BodyTooLarge         Code = "body_too_large"         // 413
 	UnsupportedMediaType Code = "unsupported_media_type" // 415
+	TooManyAttempts      Code = "too_many_attempts"      // 429: try again after RetryAfter
 	Internal             Code = "internal"               // 500: our fault; the cause is in the log under the request id
 	Busy                 Code = "busy"                   // 503: try again after RetryAfter
 	Unavailable          Code = "unavailable"            // 503: the store does not answer in time

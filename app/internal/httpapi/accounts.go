@@ -66,7 +66,7 @@ type Tokens struct {
 	RefreshExpiresAt time.Time `json:"refresh_expires_at"`
 }
 
-// SignedIn answers a registration and a login.
+// SignedIn answers whatever signs somebody in.
 type SignedIn struct {
 	User     User      `json:"user"`
 	TenantID uuid.UUID `json:"tenant_id"` // of the tokens
@@ -89,17 +89,17 @@ func register(ctx context.Context, c *call, in RegisterRequest) (SignedIn, error
 	done, err := c.backend.Auth.Register(ctx, auth.Registration{
 		Email: in.Email, Password: in.Password,
 		FirstName: in.FirstName, LastName: in.LastName, Company: in.Company,
-		Device: in.Device, Address: c.address(),
+		Device: in.Device, Address: c.address(), OnceKey: c.onceKey,
 	})
 	return signedIn(done), err
 }
 
-func login(ctx context.Context, c *call, in LoginRequest) (SignedIn, error) {
+func login(ctx context.Context, c *call, in LoginRequest) (LoggedIn, error) {
 	done, err := c.backend.Auth.Login(ctx, auth.Credentials{
 		Email: in.Email, Password: in.Password, TenantID: in.TenantID,
 		Device: in.Device, Address: c.address(),
 	})
-	return signedIn(done), err
+	return loggedIn(done), err
 }
 
 func refresh(ctx context.Context, c *call, in RefreshRequest) (Refreshed, error) {
@@ -112,10 +112,15 @@ func logout(ctx context.Context, c *call, in LogoutRequest) (SignedOut, error) {
 	return SignedOut{SignedOut: true, Everywhere: in.Everywhere}, err
 }
 
-func signedIn(s auth.SignedIn) SignedIn {
-	tenants := make([]Tenant, 0, len(s.Tenants))
-	for _, m := range s.Tenants {
+func tenantsView(memberships []auth.Membership) []Tenant {
+	tenants := make([]Tenant, 0, len(memberships))
+	for _, m := range memberships {
 		tenants = append(tenants, Tenant{ID: m.TenantID, Name: m.Name, Role: string(m.Role), Self: m.Self})
 	}
+	return tenants
+}
+
+func signedIn(s auth.SignedIn) SignedIn {
+	tenants := tenantsView(s.Tenants)
 	return SignedIn{User: User(s.User), TenantID: s.TenantID, Tenants: tenants, Tokens: Tokens(s.Tokens)}
 }

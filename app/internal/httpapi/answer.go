@@ -51,20 +51,25 @@ var (
 // statusOf is the one place that gives a code its HTTP status.
 func statusOf(code fault.Code) int {
 	switch code {
-	case fault.InvalidRequest, fault.ValidationFailed:
+	case fault.InvalidRequest, fault.ValidationFailed, fault.InvalidChallenge, fault.InvalidMailedToken:
 		return http.StatusBadRequest
-	case fault.InvalidCredentials, fault.InvalidToken:
+	case fault.InvalidCredentials, fault.InvalidToken, fault.StepUpRequired, fault.InvalidFactor:
 		return http.StatusUnauthorized
+	case fault.Forbidden:
+		return http.StatusForbidden
 	case fault.NotFound:
 		return http.StatusNotFound
 	case fault.MethodNotAllowed:
 		return http.StatusMethodNotAllowed
-	case fault.EmailTaken:
+	case fault.EmailTaken, fault.FactorExists, fault.LastOwner, fault.SelfTenant, fault.AlreadyMember,
+		fault.LimitReached, fault.IdempotencyConflict:
 		return http.StatusConflict
 	case fault.BodyTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case fault.UnsupportedMediaType:
 		return http.StatusUnsupportedMediaType
+	case fault.TooManyAttempts:
+		return http.StatusTooManyRequests
 	case fault.Busy, fault.Unavailable:
 		return http.StatusServiceUnavailable
 	case fault.Internal:

@@ -13,6 +13,7 @@ import (
 	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/session"
 	"coditect.ai/platform/app/internal/telemetry"
+	"coditect.ai/platform/app/internal/tenant"
 )
 
 // Limits of every request. The deadline of its work is Options.RequestTimeout.
@@ -26,6 +27,7 @@ type Options struct {
 	Version        string
 	Log            *slog.Logger
 	Metrics        *telemetry.Metrics
+	Tracer         *telemetry.Tracer // optional
 	Now            func() time.Time
 	RequestTimeout time.Duration
 	CORSOrigins    []string // optional: origins whose pages may call, or "*"
@@ -36,6 +38,7 @@ type Options struct {
 type Backend struct {
 	Auth     *auth.Service
 	Sessions *session.Service
+	Tenants  *tenant.Service
 	// Probe makes one small read: it tells whether the store answers.
 	Probe func(context.Context) error
 }
@@ -65,7 +68,11 @@ func New(opts Options) *API {
 		ids:       newRequestIDs(),
 		version:   []string{opts.Version},
 	}
-	for _, res := range resources(Routes()) {
+	files, err := pages()
+	if err != nil { // which a test rules out
+		opts.Log.Error("the API has no description", slog.String("cause", err.Error()))
+	}
+	for _, res := range resources(append(Routes(), files...)) {
 		a.resources[a.router.Path(res.path)] = res
 	}
 	return a
@@ -81,6 +88,7 @@ func (a *API) Drain() { a.draining.Store(true) }
 // ServeHTTP answers one request: exactly one answer, one line in the log and
 // one count, whatever the handler does.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = a.opts.Tracer.Request(r)
 	c := &call{api: a, w: w, r: r, route: &unmatched, start: a.opts.Now(), id: a.ids.of(r.Header)}
 	a.opts.Metrics.Begin()
 	defer c.finish() //nolint:contextcheck // a call carries its request and with it the context

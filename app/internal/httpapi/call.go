@@ -14,7 +14,6 @@ import (
 
 	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/fault"
-	"coditect.ai/platform/app/internal/telemetry"
 )
 
 // statusClientGone is what logs and metrics show for a client that left before its answer.
@@ -32,7 +31,9 @@ type call struct {
 	// For handlers; set as far as the route asks for them.
 	backend *Backend
 	access  auth.Access
-	pathID  uuid.UUID
+	pathID  uuid.UUID // {id}
+	subID   uuid.UUID // the id that follows it, whatever its name
+	onceKey string
 	query   map[string]string
 
 	// The answer.
@@ -47,6 +48,9 @@ func (c *call) send(status int, body []byte) {
 	c.status, c.size = status, len(body)
 	if body != nil {
 		h["Content-Type"] = jsonType
+		if f := c.route.file; f != nil && status == http.StatusOK {
+			h["Content-Type"] = f.kind
+		}
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
 	c.w.WriteHeader(status)
@@ -90,6 +94,7 @@ func (c *call) finish() {
 	method := methodLabel(c.r.Method)
 	c.api.opts.Metrics.Done(c.route.Path, method, c.status, took)
 	c.log(method, took)
+	c.api.opts.Tracer.Done(c.r, c.route.Path, method, c.id, c.status)
 }
 
 // address is the client's.
@@ -127,7 +132,7 @@ func (c *call) log(method string, took time.Duration) {
 	if c.err != nil {
 		attrs = append(attrs, slog.String("code", string(fault.CodeOf(c.err))), slog.String("cause", c.err.Error()))
 	}
-	attrs = append(attrs, telemetry.Trace(c.r.Header.Get("Traceparent"))...)
+	attrs = append(attrs, c.api.opts.Tracer.TraceOf(c.r)...)
 	log.LogAttrs(c.r.Context(), level, "request", attrs...)
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/fault"
 )
 
@@ -62,12 +63,32 @@ func bearer(h http.Header) (string, error) {
 	return token, nil
 }
 
+// HeaderIdempotencyKey makes a request that comes again the same act.
+const HeaderIdempotencyKey = "Idempotency-Key"
+
+// idempotencyKey returns the key of a request, "" where it has none.
+func idempotencyKey(h http.Header) (string, error) {
+	given := h[HeaderIdempotencyKey]
+	if len(given) == 0 {
+		return "", nil
+	}
+	const most = 255
+	if len(given) > 1 || given[0] == "" || len(given[0]) > most || strings.ContainsFunc(given[0], func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", malformed(HeaderIdempotencyKey, "must be given once, as 1 to 255 printable ASCII characters without spaces")
+	}
+	return given[0], nil
+}
+
 // challenge is the WWW-Authenticate of a 401, which HTTP demands with each.
 func challenge(f *fault.Error) string {
-	if f.Code == fault.InvalidToken && f != errNoToken {
-		return `Bearer realm="` + contract.ServiceName + `", error="invalid_token"`
+	realm := `Bearer realm="` + contract.ServiceName + `"`
+	switch {
+	case f.Code == fault.StepUpRequired: // RFC 9470
+		return realm + `, error="insufficient_user_authentication", max_age=` + strconv.Itoa(int(auth.RecentFor.Seconds()))
+	case f.Code == fault.InvalidToken && f != errNoToken:
+		return realm + `, error="invalid_token"`
 	}
-	return `Bearer realm="` + contract.ServiceName + `"`
+	return realm
 }
 
 // clientAddress is the client's IP address. X-Forwarded-For counts only as far
@@ -116,7 +137,7 @@ func (p cors) decorate(h http.Header, r *http.Request) {
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", contract.HeaderRequestID+", "+contract.HeaderVersion+", Retry-After")
 	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+contract.HeaderRequestID)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+HeaderIdempotencyKey+", "+contract.HeaderRequestID)
 		h.Set("Access-Control-Max-Age", "600")
 	}
 }

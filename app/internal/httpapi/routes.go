@@ -20,13 +20,17 @@ type Route struct {
 	Path     string // a template; {id} is a UUID
 	Probe    bool   // asked all the time: needs no backend, is logged at debug
 	SignedIn bool   // needs an access token
+	Role     string // the least that the caller must be in the tenant {id}; "" where there is none
 	Status   int    // of success
 	Query    []Param
 	Request  reflect.Type // of the body; nil where the route takes none
 	Optional bool         // the body may be absent
+	Once     bool         // takes an Idempotency-Key
 	Answer   reflect.Type // of the success envelope's data
+	Bare     bool         // Answer is the whole body: there is no envelope
 
-	run func(ctx context.Context, c *call) ([]byte, error)
+	run  func(ctx context.Context, c *call) ([]byte, error)
+	file *file // instead of run
 }
 
 // Param is one query parameter; all are optional.
@@ -39,23 +43,24 @@ var unmatched = Route{Path: "unmatched"}
 func Routes() []Route {
 	const base = contract.BasePath
 	get, post, del := http.MethodGet, http.MethodPost, http.MethodDelete
-	return []Route{
+	return slices.Concat([]Route{
 		always(Route{Method: get, Path: contract.HealthPath, Probe: true, Status: http.StatusOK}, Health{Service: contract.ServiceName, Status: "healthy"}),
 		answers(Route{Method: get, Path: contract.ReadyPath, Probe: true, Status: http.StatusOK}, ready),
 
 		answers(Route{Method: get, Path: base + "/sessions/{id}", SignedIn: true, Status: http.StatusOK}, getSession),
 		answers(Route{Method: del, Path: base + "/sessions/{id}", SignedIn: true, Status: http.StatusOK}, deleteSession),
-		takes(Route{Method: post, Path: base + "/sessions", SignedIn: true, Status: http.StatusCreated, Optional: true}, createSession),
+		takes(Route{Method: http.MethodPatch, Path: base + "/sessions/{id}", SignedIn: true, Status: http.StatusOK, Optional: true}, updateSession),
+		takes(Route{Method: post, Path: base + "/sessions", SignedIn: true, Status: http.StatusCreated, Optional: true, Once: true}, createSession),
 		lists(Route{Method: get, Path: base + "/sessions", SignedIn: true, Status: http.StatusOK, Query: []Param{
 			{Name: "limit", Type: "integer", Doc: "Sessions in the answer, 1 to 200; 50 unless told."},
 			{Name: "cursor", Type: "string", Doc: "next_cursor of the page before."},
 		}}, listSessions),
 
-		takes(Route{Method: post, Path: base + "/auth/register", Status: http.StatusCreated}, register),
+		takes(Route{Method: post, Path: base + "/auth/register", Status: http.StatusCreated, Once: true}, register),
 		takes(Route{Method: post, Path: base + "/auth/login", Status: http.StatusOK}, login),
 		takes(Route{Method: post, Path: base + "/auth/refresh", Status: http.StatusOK}, refresh),
 		takes(Route{Method: post, Path: base + "/auth/logout", SignedIn: true, Status: http.StatusOK, Optional: true}, logout),
-	}
+	}, accountRoutes(), factorRoutes(), tenantRoutes())
 }
 
 // takes completes a route whose handler takes a body.
@@ -173,6 +178,10 @@ func (res *resource) serve(c *call, vars map[string]string) {
 		return
 	}
 	c.route = &res.routes[i]
+	if c.route.file != nil {
+		c.sendFile(c.route.file)
+		return
+	}
 	body, err := c.work(vars)
 	if err != nil {
 		c.refuse(err)
@@ -209,13 +218,23 @@ func (c *call) work(vars map[string]string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if id, ok := vars["id"]; ok {
-		var err error
-		if c.pathID, err = parseID(id); err != nil {
+	for name, text := range vars {
+		id, err := parseID(text)
+		if err != nil {
 			return nil, err
+		}
+		if name == "id" {
+			c.pathID = id
+		} else {
+			c.subID = id
 		}
 	}
 	var err error
+	if c.route.Once {
+		if c.onceKey, err = idempotencyKey(c.r.Header); err != nil {
+			return nil, err
+		}
+	}
 	if c.query, err = readQuery(c.r.URL.RawQuery, c.route.Query); err != nil {
 		return nil, err
 	}

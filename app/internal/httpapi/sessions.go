@@ -3,12 +3,12 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
+	"coditect.ai/platform/app/internal/paging"
 	"coditect.ai/platform/app/internal/session"
 )
 
@@ -44,8 +44,26 @@ func createSession(ctx context.Context, c *call, in CreateSessionRequest) (Sessi
 	}
 	made, err := c.backend.Sessions.Create(ctx, c.access, session.New{
 		Name: in.Name, WorkspacePath: in.WorkspacePath, Metadata: json.RawMessage(in.Metadata),
-	})
+	}, c.onceKey)
 	return sessionView(made), err
+}
+
+// UpdateSessionRequest is the optional body of PATCH /sessions/{id}; absent
+// members stay as they are.
+type UpdateSessionRequest struct {
+	Name          *string        `json:"name"`
+	WorkspacePath *string        `json:"workspace_path"`
+	Metadata      jsontext.Value `json:"metadata"` // an object, which replaces the old one
+}
+
+func updateSession(ctx context.Context, c *call, in UpdateSessionRequest) (Session, error) {
+	if in.Metadata.Kind() == 'n' { // null is an absent member
+		in.Metadata = nil
+	}
+	changed, err := c.backend.Sessions.Update(ctx, c.access, c.pathID, session.Change{
+		Name: in.Name, WorkspacePath: in.WorkspacePath, Metadata: json.RawMessage(in.Metadata),
+	})
+	return sessionView(changed), err
 }
 
 func getSession(ctx context.Context, c *call) (Session, error) {
@@ -59,24 +77,9 @@ func deleteSession(ctx context.Context, c *call) (Deleted, error) {
 }
 
 func listSessions(ctx context.Context, c *call) ([]Session, string, error) {
-	const most = 200
-	limit := 0
-	if text, ok := c.query["limit"]; ok {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > most {
-			return nil, "", malformed("limit", "must be a whole number from 1 to 200")
-		}
-		limit = n
-	}
-	page, err := c.backend.Sessions.List(ctx, c.access, limit, c.query["cursor"])
-	if err != nil {
-		return nil, "", err
-	}
-	views := make([]Session, 0, len(page.Sessions))
-	for _, s := range page.Sessions {
-		views = append(views, sessionView(s))
-	}
-	return views, page.Next, nil
+	return listed(c, func(q paging.Request) (paging.Page[session.Session], error) {
+		return c.backend.Sessions.List(ctx, c.access, q)
+	}, sessionView)
 }
 
 func sessionView(s session.Session) Session {

@@ -20,6 +20,7 @@ import (
 
 	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/fault"
+	"coditect.ai/platform/app/internal/paging"
 	"coditect.ai/platform/app/internal/store"
 )
 
@@ -28,10 +29,10 @@ const (
 	maxName     = 200      // characters
 	maxPath     = 1024     // bytes
 	maxMetadata = 16 << 10 // bytes
-
-	defaultLimit = 50
-	maxLimit     = 200
 )
+
+// pages names the lists of sessions in cursors.
+const pages = "sessions"
 
 // New is the form of Create. Every member is optional.
 type New struct {
@@ -53,23 +54,22 @@ type Session struct {
 	LastActiveAt  time.Time
 }
 
-// Page is a part of a list.
-type Page struct {
-	Sessions []Session
-	Next     string // the cursor of the next page; "" after the last
-}
-
 // Service keeps sessions. It is safe for concurrent use.
 type Service struct{ store *store.Store }
 
 // NewService returns a Service on st.
 func NewService(st *store.Store) *Service { return &Service{store: st} }
 
-// Create opens a session of the caller in the token's tenant.
-func (s *Service) Create(ctx context.Context, a auth.Access, n New) (Session, error) {
+// Create opens a session of the caller in the token's tenant; repeated with
+// its idempotency key, "" for none, it answers with the same one.
+func (s *Service) Create(ctx context.Context, a auth.Access, n New, onceKey string) (Session, error) {
 	n, faults := n.normal()
 	if len(faults) > 0 {
 		return Session{}, fault.Invalid(faults...)
+	}
+	once, err := auth.NewOnce(onceKey, n, "session", a.UserID.String(), a.TenantID.String())
+	if err != nil {
+		return Session{}, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -78,6 +78,11 @@ func (s *Service) Create(ctx context.Context, a auth.Access, n New) (Session, er
 	var made store.Session
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if _, err := auth.Authorize(tx.Reader, a); err != nil {
+			return err
+		}
+		var kept Session
+		if repeated, err := once.Recall(tx.Reader, &kept); repeated || err != nil {
+			made = store.Session(kept)
 			return err
 		}
 		if tx.Again() {
@@ -96,12 +101,61 @@ func (s *Service) Create(ctx context.Context, a auth.Access, n New) (Session, er
 			CreatedAt: now, UpdatedAt: now, LastActiveAt: now,
 		}
 		tx.PutSession(made)
-		return nil
+		return once.Keep(tx, a.UserID, Session(made))
 	})
 	if err != nil {
 		return Session{}, err
 	}
 	return Session(made), nil
+}
+
+// Change is what changes of a session; nil leaves a member as it is.
+type Change struct {
+	Name          *string
+	WorkspacePath *string
+	Metadata      json.RawMessage
+}
+
+// Update changes and touches a session of the caller in the token's tenant; any
+// other is fault.NotFound. Without a change it only touches it.
+func (s *Service) Update(ctx context.Context, a auth.Access, id uuid.UUID, c Change) (Session, error) {
+	form := New{Metadata: c.Metadata}
+	if c.Name != nil {
+		form.Name = *c.Name
+	}
+	if c.WorkspacePath != nil {
+		form.WorkspacePath = *c.WorkspacePath
+	}
+	form, faults := form.normal()
+	if len(faults) > 0 {
+		return Session{}, fault.Invalid(faults...)
+	}
+	var changed store.Session
+	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+		if changed, err = own(tx.Reader, a, id); err != nil {
+			return err
+		}
+		before := changed
+		if c.Name != nil {
+			changed.Name = form.Name
+		}
+		if c.WorkspacePath != nil {
+			changed.WorkspacePath = form.WorkspacePath
+		}
+		if c.Metadata != nil {
+			changed.Metadata = form.Metadata
+		}
+		changed.LastActiveAt = tx.Now()
+		if changed.Name != before.Name || changed.WorkspacePath != before.WorkspacePath || !bytes.Equal(changed.Metadata, before.Metadata) {
+			changed.UpdatedAt = tx.Now()
+		}
+		tx.PutSession(changed)
+		return nil
+	})
+	if err != nil {
+		return Session{}, err
+	}
+	return Session(changed), nil
 }
 
 // Get returns a session of the caller in the token's tenant; any other is fault.NotFound.
@@ -134,24 +188,14 @@ func (s *Service) Delete(ctx context.Context, a auth.Access, id uuid.UUID) error
 	})
 }
 
-// List returns the caller's sessions in the token's tenant, newest first. A
-// limit of 0 is 50, and 200 is the most; cursor is a Page's Next, or "" for the first page.
-func (s *Service) List(ctx context.Context, a auth.Access, limit int, cursor string) (Page, error) {
-	if limit == 0 {
-		limit = defaultLimit
-	}
-	if limit < 1 || limit > maxLimit {
-		return Page{}, invalid("limit", "must be 1 to 200")
-	}
-	before := uuid.Nil
-	if cursor != "" {
-		var ok bool
-		if before, ok = parseCursor(cursor, a); !ok {
-			return Page{}, invalid("cursor", "must be the next_cursor of an earlier page of yours")
-		}
+// List returns the caller's sessions in the token's tenant, newest first.
+func (s *Service) List(ctx context.Context, a auth.Access, q paging.Request) (paging.Page[Session], error) {
+	before, limit, err := q.Parse(pages, a.TenantID, a.UserID)
+	if err != nil {
+		return paging.Page[Session]{}, err
 	}
 	var found []store.Session
-	err := s.store.View(ctx, func(r *store.Reader) error {
+	err = s.store.View(ctx, func(r *store.Reader) error {
 		if _, err := auth.Authorize(r, a); err != nil {
 			return err
 		}
@@ -160,16 +204,11 @@ func (s *Service) List(ctx context.Context, a auth.Access, limit int, cursor str
 		return err
 	})
 	if err != nil {
-		return Page{}, err
+		return paging.Page[Session]{}, err
 	}
-	page := Page{Sessions: make([]Session, 0, min(len(found), limit))}
-	for _, f := range found[:min(len(found), limit)] {
-		page.Sessions = append(page.Sessions, Session(f))
-	}
-	if len(found) > limit {
-		page.Next = cursorAfter(found[limit-1].ID, a)
-	}
-	return page, nil
+	return paging.Of(found, limit, func(f store.Session) (Session, uuid.UUID, bool) {
+		return Session(f), f.ID, true
+	}, pages, a.TenantID, a.UserID), nil
 }
 
 var errNotFound = fault.New(fault.NotFound, "You have no such session in this tenant.")
@@ -184,13 +223,6 @@ func own(r *store.Reader, a auth.Access, id uuid.UUID) (store.Session, error) {
 		return store.Session{}, errNotFound
 	}
 	return found, err
-}
-
-func invalid(field, problem string) *fault.Error {
-	return &fault.Error{
-		Code: fault.InvalidRequest, Message: "A parameter is not valid; see fields.",
-		Fields: []fault.Field{{Field: field, Problem: problem}},
-	}
 }
 
 // normal returns the form as it is kept, and every field that breaks a rule.

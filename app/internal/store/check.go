@@ -109,9 +109,30 @@ func (r *Reader) check(p kv.Pair) (kind string, problem error) {
 		return nameSessionsByUser, r.same(r.space.session(ids[0], ids[2]), p.Value)
 	case "sessions #":
 		return "session_owners", r.checkOwner(p.Value, ids[0])
-	case "refresh_tokens $":
-		return nameRefreshTokens, r.checkToken(p.Value, elements[1])
-	case "expiry $ logins # #", "expiry $ refresh_tokens $":
+	case "refresh_tokens $", "one_time_tokens $", "kept_answers $", "challenges $":
+		return formKind(form), r.checkHashed(formKind(form), elements[1])
+	case "users # refresh_tokens $", "users # one_time_tokens $", "users # kept_answers $", "users # challenges $":
+		return "owned", r.checkOwned(p.Value, ids[0], elements)
+	case "throttles $":
+		return nameThrottles, r.checkThrottle(p.Value, elements[1])
+	case "tenants # invitations #":
+		return nameInvitations, r.checkInvitation(p.Value, ids[0], ids[1])
+	case "invitation_tokens $":
+		return nameInviteTokens, r.checkInviteToken(p.Value, elements[1])
+	case "tenants # audit #":
+		return nameAudit, r.checkEvent(p.Value, ids[0], ids[1])
+	case "outbox $ #":
+		_, err := decode[Letter](p.Value)
+		return nameOutbox, err
+	case "removals $ #", "removals $ # #":
+		return nameRemovals, r.checkRemoval(p)
+	case "users # factors":
+		return nameFactors, r.checkFactors(p.Value, ids[0])
+	case "passkeys $":
+		return namePasskeys, r.checkPasskey(p.Value, elements[1])
+	case "expiry $ logins # #", "expiry $ refresh_tokens $", "expiry $ challenges $",
+		"expiry $ one_time_tokens $", "expiry $ kept_answers $", "expiry $ throttles $",
+		"expiry $ invitations # #", "expiry $ audit # #":
 		return nameExpiry, r.checkExpiry(p.Key)
 	default:
 		return "unknown", errForeign
@@ -194,8 +215,8 @@ func (r *Reader) checkLogin(value []byte, userID, id uuid.UUID) error {
 	if err := r.same(r.space.loginExpiry(l.ExpiresAt, userID, id), []byte{}); err != nil {
 		return fmt.Errorf("%w: %w", errNoExpiry, err)
 	}
-	if _, err := r.User(userID); err != nil {
-		return fmt.Errorf("user: %w", err)
+	if err := r.checkPresent(userID); err != nil {
+		return err
 	}
 	// The token expires at the same moment, so a sweep may have been first to it.
 	token, err := load[RefreshToken](r, r.space.refreshToken(l.Current))
@@ -206,22 +227,6 @@ func (r *Reader) checkLogin(value []byte, userID, id uuid.UUID) error {
 		return fmt.Errorf("current refresh token: %w", err)
 	case token.UserID != userID || token.LoginID != id || !token.ExpiresAt.Equal(l.ExpiresAt):
 		return fmt.Errorf("current refresh token: %w", errDiffers)
-	}
-	return nil
-}
-
-// checkToken does not ask for the login: tokens may outlive it.
-func (r *Reader) checkToken(value []byte, hash any) error {
-	token, err := decode[RefreshToken](value)
-	if err != nil {
-		return err
-	}
-	b, isBytes := hash.([]byte)
-	if !isBytes || len(b) != len(TokenHash{}) {
-		return errForeign
-	}
-	if err := r.same(r.space.refreshTokenExpiry(token.ExpiresAt, TokenHash(b)), []byte{}); err != nil {
-		return fmt.Errorf("%w: %w", errNoExpiry, err)
 	}
 	return nil
 }
@@ -257,7 +262,7 @@ func (r *Reader) checkExpiry(key []byte) error {
 	if err != nil {
 		return err
 	}
-	holds, err := r.holds(entry)
+	_, holds, err := r.holds(entry)
 	if err == nil && !holds {
 		err = errNoRecord
 	}

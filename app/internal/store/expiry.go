@@ -17,10 +17,20 @@ type expiryEntry struct {
 	at     time.Time
 	record tuple.Key // of what expires
 	kind   string
+	hash   TokenHash // in record, of the kinds that have one
 }
 
 // errUnknownKind: another release made the entry, and alone knows what it is.
 var errUnknownKind = errors.New("unknown kind of expiry entry")
+
+// asHash returns the hash that an element of a key is.
+func asHash(element any) (TokenHash, bool) {
+	b, isBytes := element.([]byte)
+	if !isBytes || len(b) != len(TokenHash{}) {
+		return TokenHash{}, false
+	}
+	return TokenHash(b), true
+}
 
 func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 	elements, err := tuple.Decode(key[len(s.expiry()):])
@@ -44,32 +54,52 @@ func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 			e.record = s.login(user, login)
 			return e, nil
 		}
-	case kind == nameRefreshTokens && len(id) == 1:
-		if hash, isBytes := id[0].([]byte); isBytes && len(hash) == len(TokenHash{}) {
-			e.record = s.refreshToken(TokenHash(hash))
+	case (kind == nameThrottles || isOwnedKind(kind)) && len(id) == 1:
+		if hash, isHash := asHash(id[0]); isHash {
+			e.record, e.hash = s.hashed(kind, hash), hash
+			return e, nil
+		}
+	case (kind == nameInvitations || kind == nameAudit) && len(id) == 2:
+		tenant, isTenant := id[0].(uuid.UUID)
+		item, isItem := id[1].(uuid.UUID)
+		if isTenant && isItem {
+			e.record = s.tenant(tenant).Text(kind).UUID(item)
 			return e, nil
 		}
 	}
 	return expiryEntry{}, errUnknownKind
 }
 
-// holds reports whether the record of e is there and expires at e's time.
-func (r *Reader) holds(e expiryEntry) (bool, error) {
+// holds reports whether the record of e is there and expires at e's time, and
+// which index keys go with it.
+func (r *Reader) holds(e expiryEntry) (index []tuple.Key, holds bool, err error) {
 	var at time.Time
-	var err error
-	if e.kind == nameLogins {
+	switch e.kind {
+	case nameLogins:
 		var l Login
 		l, err = load[Login](r, e.record)
 		at = l.ExpiresAt
-	} else {
-		var t RefreshToken
-		t, err = load[RefreshToken](r, e.record)
-		at = t.ExpiresAt
+	case nameThrottles:
+		var th Throttle
+		th, err = load[Throttle](r, e.record)
+		at = th.ExpiresAt
+	case nameAudit:
+		var ev Event
+		ev, err = load[Event](r, e.record)
+		at = ev.ExpiresAt
+	case nameInvitations:
+		var i Invitation
+		i, err = load[Invitation](r, e.record)
+		at, index = i.ExpiresAt, []tuple.Key{r.space.hashed(nameInviteTokens, i.Token)}
+	default:
+		var owner uuid.UUID
+		owner, at, err = r.ownership(e.kind, e.hash)
+		index = []tuple.Key{r.space.owned(owner, e.kind, e.hash)}
 	}
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
+	if isNotFound(err) {
+		return nil, false, nil
 	}
-	return err == nil && at.Equal(e.at), err
+	return index, err == nil && at.Equal(e.at), err
 }
 
 // Sweep removes up to limit of what has expired, in one transaction, and
@@ -94,12 +124,15 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 			if err != nil {
 				return err
 			}
-			holds, err := tx.holds(entry)
+			index, holds, err := tx.holds(entry)
 			if err != nil {
 				return err
 			}
 			if holds {
 				tx.clear(entry.record)
+				for _, key := range index {
+					tx.clear(key)
+				}
 			}
 			tx.clear(p.Key)
 			removed++

@@ -20,6 +20,14 @@ const (
 	nameRefreshTokens  = "refresh_tokens"
 	nameSessions       = "sessions"
 	nameSessionsByUser = "sessions_by_user"
+	nameInvitations    = "invitations"
+	nameInviteTokens   = "invitation_tokens"
+	nameAudit          = "audit"
+	nameOneTimeTokens  = "one_time_tokens"
+	nameKeptAnswers    = "kept_answers"
+	nameThrottles      = "throttles"
+	nameOutbox         = "outbox"
+	nameRemovals       = "removals"
 	nameExpiry         = "expiry"
 )
 
@@ -34,7 +42,16 @@ const (
 //	tenants/{tenant}/sessions/{session}              session record
 //	tenants/{tenant}/sessions_by_user/{user}/{session}  session record, the same: a page of the list is one range
 //	sessions/{session}                               tenant id, user id
+//	tenants/{tenant}/invitations/{invitation}        invitation record
+//	tenants/{tenant}/audit/{event}                   audit event
+//	invitation_tokens/{SHA-256}                      tenant id, invitation id
 //	refresh_tokens/{SHA-256}                         refresh token record
+//	one_time_tokens/{SHA-256}                        one-time token record
+//	kept_answers/{SHA-256}                           answer of a request that had an idempotency key
+//	users/{user}/{one of these three}/{SHA-256}      nothing: what of it is the user's
+//	throttles/{SHA-256}                              failures of an account or an address
+//	outbox/{unix ms}/{letter}                        letter to send, in order of its next try
+//	removals/{kind}/{id…}                            what the sweeper removes bit by bit
 //	expiry/{unix ms}/{kind}/{id…}                    nothing: what to sweep, in order of time
 type space struct{ prefix tuple.Key }
 
@@ -47,13 +64,12 @@ func (s space) login(u, l uuid.UUID) tuple.Key      { return s.logins(u).UUID(l)
 func (s space) userByEmail(email string) tuple.Key {
 	return s.prefix.Text(nameUsersByEmail).Text(email)
 }
-func (s space) tenant(t uuid.UUID) tuple.Key        { return s.prefix.Text(nameTenants).UUID(t) }
-func (s space) member(t, u uuid.UUID) tuple.Key     { return s.tenant(t).Text(nameMembers).UUID(u) }
-func (s space) session(t, id uuid.UUID) tuple.Key   { return s.tenant(t).Text(nameSessions).UUID(id) }
-func (s space) sessionOwner(id uuid.UUID) tuple.Key { return s.prefix.Text(nameSessions).UUID(id) }
-func (s space) refreshToken(hash TokenHash) tuple.Key {
-	return s.prefix.Text(nameRefreshTokens).Bytes(hash[:])
-}
+func (s space) tenant(t uuid.UUID) tuple.Key      { return s.prefix.Text(nameTenants).UUID(t) }
+func (s space) member(t, u uuid.UUID) tuple.Key   { return s.members(t).UUID(u) }
+func (s space) session(t, id uuid.UUID) tuple.Key { return s.tenant(t).Text(nameSessions).UUID(id) }
+
+func (s space) sessionOwner(id uuid.UUID) tuple.Key   { return s.prefix.Text(nameSessions).UUID(id) }
+func (s space) refreshToken(hash TokenHash) tuple.Key { return s.hashed(nameRefreshTokens, hash) }
 
 func (s space) sessionsByUser(t, u uuid.UUID) tuple.Key {
 	return s.tenant(t).Text(nameSessionsByUser).UUID(u)
@@ -63,14 +79,43 @@ func (s space) sessionByUser(t, u, id uuid.UUID) tuple.Key {
 	return s.sessionsByUser(t, u).UUID(id)
 }
 
+// hashed is the key of a record that is addressed by a hash.
+func (s space) hashed(kind string, hash TokenHash) tuple.Key {
+	return s.prefix.Text(kind).Bytes(hash[:])
+}
+
+// owned says that such a record is the user's.
+func (s space) owned(u uuid.UUID, kind string, hash TokenHash) tuple.Key {
+	return s.user(u).Text(kind).Bytes(hash[:])
+}
+
+func (s space) hashedExpiry(at time.Time, kind string, hash TokenHash) tuple.Key {
+	return s.expiry().Int(at.UnixMilli()).Text(kind).Bytes(hash[:])
+}
+
+func (s space) members(t uuid.UUID) tuple.Key     { return s.tenant(t).Text(nameMembers) }
+func (s space) invitations(t uuid.UUID) tuple.Key { return s.tenant(t).Text(nameInvitations) }
+func (s space) invitation(t, id uuid.UUID) tuple.Key {
+	return s.invitations(t).UUID(id)
+}
+func (s space) audit(t uuid.UUID) tuple.Key     { return s.tenant(t).Text(nameAudit) }
+func (s space) event(t, id uuid.UUID) tuple.Key { return s.audit(t).UUID(id) }
+
+// tenantExpiry is the expiry entry of an invitation or an event.
+func (s space) tenantExpiry(at time.Time, kind string, t, id uuid.UUID) tuple.Key {
+	return s.expiry().Int(at.UnixMilli()).Text(kind).UUID(t).UUID(id)
+}
+
+func (s space) outbox() tuple.Key { return s.prefix.Text(nameOutbox) }
+func (s space) letter(due time.Time, id uuid.UUID) tuple.Key {
+	return s.outbox().Int(due.UnixMilli()).UUID(id)
+}
+func (s space) removals() tuple.Key { return s.prefix.Text(nameRemovals) }
+
 func (s space) expiry() tuple.Key { return s.prefix.Text(nameExpiry) }
 
 func (s space) loginExpiry(at time.Time, u, l uuid.UUID) tuple.Key {
 	return s.expiry().Int(at.UnixMilli()).Text(nameLogins).UUID(u).UUID(l)
-}
-
-func (s space) refreshTokenExpiry(at time.Time, hash TokenHash) tuple.Key {
-	return s.expiry().Int(at.UnixMilli()).Text(nameRefreshTokens).Bytes(hash[:])
 }
 
 // below holds the keys that have more elements than prefix.

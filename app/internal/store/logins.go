@@ -1,8 +1,6 @@
 package store
 
 import (
-	"time"
-
 	"github.com/google/uuid"
 
 	"coditect.ai/platform/app/internal/kv"
@@ -21,10 +19,14 @@ func (r *Reader) Login(userID, id uuid.UUID) (Login, error) {
 	return l, nil
 }
 
-// Logins returns the first limit logins of the user in the order of their
-// ids, the expired that are not yet swept included.
-func (r *Reader) Logins(userID uuid.UUID, limit int) ([]Login, error) {
-	pairs, err := r.scan(below(r.space.logins(userID)), kv.RangeOptions{Limit: limit})
+// Logins returns up to limit logins of the user, newest first, the expired that
+// are not yet swept included; with a before that is not nil, those older than it.
+func (r *Reader) Logins(userID, before uuid.UUID, limit int) ([]Login, error) {
+	page := below(r.space.logins(userID))
+	if before != uuid.Nil {
+		page.End = r.space.login(userID, before)
+	}
+	pairs, err := r.scan(page, kv.RangeOptions{Limit: limit, Reverse: true})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func (t *Tx) PutLogin(l Login) {
 func (t *Tx) DeleteLogin(l Login) {
 	t.clear(t.space.login(l.UserID, l.ID))
 	t.clear(t.space.loginExpiry(l.indexed, l.UserID, l.ID))
-	t.deleteRefreshToken(l.Current, l.indexed)
+	t.deleteHashed(nameRefreshTokens, l.UserID, l.Current, l.indexed)
 }
 
 // RefreshToken returns the token with this hash, or ErrNotFound where there is
@@ -71,17 +73,12 @@ func (r *Reader) RefreshToken(hash TokenHash) (RefreshToken, error) {
 	if !token.ExpiresAt.After(r.now) {
 		return RefreshToken{}, ErrNotFound
 	}
-	token.Hash = hash
+	token.Hash, token.Indexed = hash, false
 	return token, nil
 }
 
 // PutRefreshToken adds a token with its expiry entry.
 func (t *Tx) PutRefreshToken(token RefreshToken) {
-	t.set(t.space.refreshTokenExpiry(token.ExpiresAt, token.Hash), []byte{})
-	t.put(token, t.space.refreshToken(token.Hash))
-}
-
-func (t *Tx) deleteRefreshToken(hash TokenHash, expiresAt time.Time) {
-	t.clear(t.space.refreshToken(hash))
-	t.clear(t.space.refreshTokenExpiry(expiresAt, hash))
+	token.Indexed = true
+	t.putHashed(token, nameRefreshTokens, token.UserID, token.Hash, token.ExpiresAt)
 }

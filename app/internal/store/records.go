@@ -88,8 +88,16 @@ type Login struct {
 	LastUsedAt time.Time    `json:"last_used_at"`
 	ExpiresAt  time.Time    `json:"expires_at"` // of the current refresh token too
 	EndsAt     time.Time    `json:"ends_at"`    // ExpiresAt never slides beyond it
+	Proof      Proof        `json:"proof,omitzero"`
 
 	indexed time.Time // the time of its expiry entry, zero where it has none
+}
+
+// Proof is how and when the user of a login proved who they are, the last time.
+type Proof struct {
+	ID      uuid.UUID `json:"id"` // of the act that proved it
+	At      time.Time `json:"at"`
+	Methods []string  `json:"methods"`
 }
 
 // SpentToken is a refresh token that was rotated a moment ago. Salt, with the
@@ -107,6 +115,7 @@ type RefreshToken struct {
 	UserID    uuid.UUID `json:"user_id"`
 	LoginID   uuid.UUID `json:"login_id"`
 	ExpiresAt time.Time `json:"expires_at"`
+	Indexed   bool      `json:"indexed,omitempty"` // by its owner, which the first release did not do
 }
 
 // Session is one IDE session.
@@ -134,6 +143,13 @@ func (Membership) version() byte   { return 1 }
 func (Login) version() byte        { return 1 }
 func (RefreshToken) version() byte { return 1 }
 func (Session) version() byte      { return 1 }
+func (Invitation) version() byte   { return 1 }
+func (Event) version() byte        { return 1 }
+func (OneTimeToken) version() byte { return 1 }
+func (KeptAnswer) version() byte   { return 1 }
+func (Throttle) version() byte     { return 1 }
+func (Letter) version() byte       { return 1 }
+func (Removal) version() byte      { return 1 }
 
 // load reads and decodes the record at key.
 func load[T record](r *Reader, key tuple.Key) (T, error) {

@@ -21,6 +21,8 @@ import (
 // ErrNotFound says that there is no such record, or it has expired.
 var ErrNotFound = errors.New("no such record")
 
+func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
+
 // errReading tells a database that fails from data that is wrong.
 var errReading = errors.New("reading")
 
@@ -30,6 +32,8 @@ type Store struct {
 	space space
 	now   func() time.Time
 	stats counters
+
+	observer Observer // nil: nobody
 }
 
 // New returns the store in the named subspace of db. Several environments may
@@ -68,22 +72,32 @@ func (t *Tx) Again() bool { return t.again }
 // own, a context's, or a fault.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	s.stats.transactions.Add(1)
-	again := false
-	return mapped(s.db.Transact(ctx, func(t kv.Transaction) error {
-		tx := &Tx{Reader: s.reader(t), kv: t, again: again}
-		again = true
+	ctx, done := s.observe(ctx, kindWrite)
+	attempts := 0
+	err := s.db.Transact(ctx, func(t kv.Transaction) error {
+		tx := &Tx{Reader: s.reader(t), kv: t, again: attempts > 0}
+		attempts++
 		if err := fn(tx); err != nil {
 			return err
 		}
 		return tx.failed
-	}))
+	})
+	done(attempts, outcomeOf(err))
+	return mapped(err)
 }
 
 // View runs fn on one snapshot, which includes every acknowledged write. Its
 // errors are as Update's.
 func (s *Store) View(ctx context.Context, fn func(*Reader) error) error {
 	s.stats.transactions.Add(1)
-	return mapped(s.db.Read(ctx, func(r kv.Reader) error { return fn(s.reader(r)) }))
+	ctx, done := s.observe(ctx, kindRead)
+	attempts := 0
+	err := s.db.Read(ctx, func(r kv.Reader) error {
+		attempts++
+		return fn(s.reader(r))
+	})
+	done(attempts, outcomeOf(err))
+	return mapped(err)
 }
 
 func (s *Store) reader(r kv.Reader) *Reader {

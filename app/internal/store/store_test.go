@@ -76,7 +76,7 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 		user, err2 := r.User(byEmail)
 		tenant, err3 := r.Tenant(id(2))
 		member, err4 := r.Membership(id(2), id(1))
-		members, err5 := r.Memberships(id(1), 10)
+		members, err5 := r.Memberships(id(1), uuid.Nil, 10)
 		login, err6 := r.Login(id(1), id(3))
 		token, err7 := r.RefreshToken(store.TokenHash{4})
 		session, err8 := r.Session(id(2), id(5))
@@ -105,7 +105,7 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 	})
 	want := map[string]int{
 		"users": 1, "users_by_email": 1, "tenants": 1, "memberships": 1, "members": 1, "logins": 1,
-		"refresh_tokens": 1, "expiry": 2, "sessions": 2, "sessions_by_user": 2, "session_owners": 2,
+		"refresh_tokens": 1, "owned": 1, "expiry": 2, "sessions": 2, "sessions_by_user": 2, "session_owners": 2,
 	}
 	if got := check(t, env); !reflect.DeepEqual(got.Counts, want) {
 		t.Errorf("counts are %v, want %v", got.Counts, want)
@@ -224,7 +224,7 @@ func TestDeletedLeavesNothing(t *testing.T) {
 	env := storetest.New(t)
 	populate(t, env)
 	update(t, env, func(tx *store.Tx) error {
-		logins, err := tx.Logins(id(1), 10)
+		logins, err := tx.Logins(id(1), uuid.Nil, 10)
 		if err != nil || len(logins) != 1 {
 			return fmt.Errorf("logins: %v, %w", logins, err)
 		}
@@ -250,6 +250,8 @@ func TestCheckSeesEveryDisagreement(t *testing.T) {
 	t.Parallel()
 	env := storetest.New(t)
 	populate(t, env)
+	populateAccounts(t, env)
+	populateFactors(t, env, id(1))
 	var keys []kv.Pair
 	if err := env.DB.Read(t.Context(), func(r kv.Reader) (err error) {
 		keys, err = r.Range(kv.PrefixRange(tuple.Key{}.Text("test")), kv.RangeOptions{})
@@ -276,6 +278,9 @@ func TestCheckSeesEveryDisagreement(t *testing.T) {
 			t.Fatal(err)
 		}
 		for how, value := range map[string][]byte{"removed": nil, "garbled": []byte("\x01{]"), "newer": []byte("\xC8{}")} {
+			if how == "removed" && elements[1] == "outbox" {
+				continue // nothing refers to a letter
+			}
 			write(p.Key, value)
 			if report := check(t, env); report.OK() {
 				t.Errorf("%v was %s and nothing is reported", elements, how)

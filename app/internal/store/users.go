@@ -52,9 +52,35 @@ func (r *Reader) Membership(tenantID, userID uuid.UUID) (Membership, error) {
 	return m, err
 }
 
-// Memberships returns the first limit tenants of the user, in the order of their ids.
-func (r *Reader) Memberships(userID uuid.UUID, limit int) ([]Membership, error) {
-	pairs, err := r.scan(below(r.space.userTenants(userID)), kv.RangeOptions{Limit: limit})
+// DeleteUser removes a user and frees their address. What else is theirs is for
+// a Removal of kind RemoveUser, in the same transaction.
+func (t *Tx) DeleteUser(u User) {
+	t.clear(t.space.user(u.ID))
+	t.clear(t.space.userByEmail(u.Email))
+}
+
+// Memberships returns up to limit tenants of the user in the order of their
+// ids; with an after that is not nil, those that follow it.
+func (r *Reader) Memberships(userID, after uuid.UUID, limit int) ([]Membership, error) {
+	return r.memberships(r.space.userTenants(userID), after, limit, func(m *Membership, id uuid.UUID) {
+		m.UserID, m.TenantID = userID, id
+	})
+}
+
+// Members returns up to limit members of the tenant in the order of their ids;
+// with an after that is not nil, those that follow it.
+func (r *Reader) Members(tenantID, after uuid.UUID, limit int) ([]Membership, error) {
+	return r.memberships(r.space.members(tenantID), after, limit, func(m *Membership, id uuid.UUID) {
+		m.TenantID, m.UserID = tenantID, id
+	})
+}
+
+func (r *Reader) memberships(list tuple.Key, after uuid.UUID, limit int, name func(*Membership, uuid.UUID)) ([]Membership, error) {
+	page := below(list)
+	if after != uuid.Nil {
+		page.Begin = kv.KeyRange(list.UUID(after)).End
+	}
+	pairs, err := r.scan(page, kv.RangeOptions{Limit: limit})
 	if err != nil {
 		return nil, err
 	}
@@ -64,10 +90,11 @@ func (r *Reader) Memberships(userID uuid.UUID, limit int) ([]Membership, error) 
 		if err != nil {
 			return nil, err
 		}
-		m.UserID = userID
-		if m.TenantID, err = lastID(p.Key); err != nil {
+		id, err := lastID(p.Key)
+		if err != nil {
 			return nil, err
 		}
+		name(&m, id)
 		out = append(out, m)
 	}
 	return out, nil

@@ -24,6 +24,10 @@ type Metrics struct {
 	inFlight prometheus.Gauge
 	panics   prometheus.Counter
 
+	transactions *prometheus.CounterVec
+	retries      *prometheus.CounterVec
+	transactTime *prometheus.HistogramVec
+
 	mu     sync.RWMutex
 	series map[seriesKey]series
 }
@@ -61,12 +65,22 @@ func NewMetrics(version, commit, slot string) *Metrics {
 			Name: contract.MetricPanics, Help: "Handlers that panicked; each was answered with 500.",
 		}),
 	}
+	m.transactions = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "coditect_store_transactions_total", Help: "Transactions of the store, by kind and by how they ended.",
+	}, []string{"kind", "outcome"})
+	m.retries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "coditect_store_retries_total", Help: "Runs of transactions after their first: conflicts and unknown outcomes.",
+	}, []string{"kind"})
+	m.transactTime = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "coditect_store_transaction_duration_seconds", Help: "Time of a transaction with all of its runs, in seconds.",
+		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+	}, []string{"kind"})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "coditect_build_info", Help: "Always 1; the labels tell the build.",
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
 	})
 	build.Set(1)
-	m.slotted.MustRegister(m.requests, m.seconds, m.inFlight, m.panics, build)
+	m.slotted.MustRegister(m.requests, m.seconds, m.inFlight, m.panics, m.transactions, m.retries, m.transactTime, build)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -100,6 +114,15 @@ func (m *Metrics) of(key seriesKey) series {
 
 // Panicked counts a handler that panicked.
 func (m *Metrics) Panicked() { m.panics.Inc() }
+
+// transaction counts a transaction of the store.
+func (m *Metrics) transaction(kind, outcome string, attempts int, took time.Duration) {
+	m.transactions.WithLabelValues(kind, outcome).Inc()
+	if attempts > 1 {
+		m.retries.WithLabelValues(kind).Add(float64(attempts - 1))
+	}
+	m.transactTime.WithLabelValues(kind).Observe(took.Seconds())
+}
 
 // Gauge registers a gauge that is read when it is collected.
 func (m *Metrics) Gauge(name, help string, read func() float64) {

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -88,5 +89,57 @@ func TestMetricsUnderTheContractsNames(t *testing.T) {
 		if !strings.Contains(text, "\n"+line) {
 			t.Errorf("no %s in\n%s", line, text)
 		}
+	}
+}
+
+func TestTransactionsAreCountedByKindAndOutcome(t *testing.T) {
+	t.Parallel()
+	m := NewMetrics("1.2.3", "abc", "green")
+	var none *Tracer // off: metrics alone
+	observe := none.Transactions(m, time.Now)
+	for _, one := range []struct {
+		kind, outcome string
+		attempts      int
+	}{{"write", "ok", 1}, {"write", "ok", 3}, {"write", "conflict", 5}, {"read", "refused", 1}} {
+		ctx, done := observe(t.Context(), one.kind)
+		if ctx != t.Context() {
+			t.Error("another context")
+		}
+		done(one.attempts, one.outcome)
+	}
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, contract.MetricsPath, nil))
+	for _, line := range []string{
+		`coditect_store_transactions_total{kind="write",outcome="ok",slot="green"} 2`,
+		`coditect_store_transactions_total{kind="write",outcome="conflict",slot="green"} 1`,
+		`coditect_store_transactions_total{kind="read",outcome="refused",slot="green"} 1`,
+		`coditect_store_retries_total{kind="write",slot="green"} 6`,
+		`coditect_store_transaction_duration_seconds_count{kind="write",slot="green"} 3`,
+	} {
+		if !strings.Contains(w.Body.String(), "\n"+line) {
+			t.Errorf("no %s in\n%s", line, w.Body)
+		}
+	}
+}
+
+// A collector that is away costs requests nothing, and the process its goodbye no more than it allows.
+func TestTracesAreBoundedWithoutACollector(t *testing.T) {
+	t.Parallel()
+	hangs := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hangs }))
+	defer server.Close()
+	defer close(hangs)
+	tracer, err := NewTracer(TraceConfig{URL: server.URL, Share: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * traceQueue { // more than the queue has room for: none of them waits
+		r := tracer.Request(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+		tracer.Done(r, "/", http.MethodGet, "id", http.StatusOK)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := tracer.Close(ctx); err == nil {
+		t.Error("nothing was lost?")
 	}
 }

@@ -1,6 +1,6 @@
-// Package storetest owns what tests of the rules need below them: a store on
-// the embedded engine in a directory of its own, a clock that they move, and a
-// database that is down, or whose commits end unknown, on demand.
+// Package storetest owns what tests of the rules need below them: an empty
+// store on the build's engine, a clock that they move, and a database that is
+// down, or whose commits end unknown, on demand.
 package storetest
 
 import (
@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"coditect.ai/platform/app/internal/kv/enginetest"
 	"coditect.ai/platform/app/internal/kv/faultkv"
-	"coditect.ai/platform/app/internal/kv/sqlitekv"
 	"coditect.ai/platform/app/internal/store"
 )
 
@@ -25,10 +25,7 @@ type Env struct {
 // New opens a store that is closed, after its integrity has been checked, when the test ends.
 func New(tb testing.TB) *Env {
 	tb.Helper()
-	engine, err := sqlitekv.Open(tb.Context(), sqlitekv.Options{Dir: tb.TempDir()})
-	if err != nil {
-		tb.Fatalf("opening the engine: %v", err)
-	}
+	engine := enginetest.Open(tb)
 	env := &Env{Clock: NewClock(), DB: &DB{faultkv.Wrap(engine, noFaults, 0)}}
 	env.Store = store.New(env.DB, "test", env.Clock.Now)
 	tb.Cleanup(func() {
