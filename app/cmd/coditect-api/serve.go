@@ -26,7 +26,7 @@ func serveCommand(ctx context.Context, c console, args []string) int {
 		return c.badSettings(faults)
 	}
 	tuneMemory(cfg, c.environ)
-	p := newProcess(cfg, keys, c.err)
+	p := newProcess(cfg, keys, c.err) //nolint:contextcheck // the sender of traces ends with the process, not with a context
 	p.smtp = smtp
 	if err := p.start(ctx); err != nil {
 		return c.fail(exitFault, "%v", err)
