@@ -32,15 +32,18 @@ func TestOverlay(t *testing.T) {
 	}{
 		"the first time": {nil, deploy("new"), map[string]string{"serviceImageBlue": "new"}},
 		"a second image takes its place": {
-			map[string]string{"serviceImageBlue": "old", "gatewayWeightBlue": "100", "gatewayWeightGreen": "0"}, deploy("new"),
+			map[string]string{"serviceImageBlue": "old", "gatewayWeightBlue": "100", "gatewayWeightGreen": "0"},
+			deploy("new"),
 			map[string]string{"serviceImageBlue": "new", "gatewayWeightBlue": "100", "gatewayWeightGreen": "0"},
 		},
 		"green has the traffic": {
-			map[string]string{"serviceImageBlue": "old", "serviceImageGreen": "later", "gatewayWeightBlue": "9", "gatewayWeightGreen": "91"}, deploy("new"),
+			map[string]string{"serviceImageBlue": "old", "serviceImageGreen": "later", "gatewayWeightBlue": "9", "gatewayWeightGreen": "91"},
+			deploy("new"),
 			map[string]string{"serviceImageBlue": "old", "serviceImageGreen": "new", "gatewayWeightBlue": "9", "gatewayWeightGreen": "91"},
 		},
 		"going down keeps the release": {
-			map[string]string{"serviceImageBlue": "old", "serviceReplicas": "7"}, keepRelease,
+			map[string]string{"serviceImageBlue": "old", "serviceReplicas": "7"},
+			keepRelease,
 			map[string]string{"serviceImageBlue": "old"},
 		},
 	}
