@@ -26,6 +26,10 @@ import (
 // readyWait bounds how long the gateway may take to answer after the update.
 const readyWait = time.Minute
 
+// portWait bounds how long a former simulated cloud may take to let go of the
+// gateway's port: it drains its pods first.
+const portWait = 30 * time.Second
+
 // Up brings the environment up with the service built beside this executable,
 // or brings an existing one to what the repository says. A second Up changes nothing.
 func (e *Environment) Up(ctx context.Context) error {
@@ -57,13 +61,17 @@ func (e *Environment) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.portIsFree(ctx, cloud, s); err != nil {
-		return err
-	}
 	if !doubtful {
 		if doubtful, err = e.lost(ctx, cloud, s); err != nil {
 			return err
 		}
+	}
+	var patience time.Duration
+	if doubtful {
+		patience = portWait // an earlier cloud of this checkout may still be letting go of it
+	}
+	if err := e.portIsFree(ctx, cloud, s, patience); err != nil {
+		return err
 	}
 	done, err := e.begin()
 	if err != nil {
@@ -111,23 +119,32 @@ func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (stri
 	return image, nil
 }
 
-// portIsFree refuses to begin what could not be reached in the end.
-func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *stack) error {
-	status, err := cloud.Status(ctx)
-	if err != nil {
-		return fmt.Errorf("ask the simulated cloud what runs: %w", err)
+// portIsFree refuses to begin what could not be reached in the end, once patience is over.
+func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *stack, patience time.Duration) error {
+	for deadline := time.Now().Add(patience); ; {
+		status, err := cloud.Status(ctx)
+		if err != nil {
+			return fmt.Errorf("ask the simulated cloud what runs: %w", err)
+		}
+		if slices.Contains(status.Gateways, "http://"+s.address()) {
+			return nil // by this environment's own gateway
+		}
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address())
+		if err == nil {
+			return listener.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("try the gateway's address %s: %w", s.address(), err)
+		}
+		if time.Now().After(deadline) {
+			return problem(err, "port %d of the gateway is taken by another program, perhaps the environment of another checkout: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", s.settings.Gateway.LocalPort, stacks.Project, Name)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
-	if slices.Contains(status.Gateways, "http://"+s.address()) {
-		return nil // by this environment's own gateway
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address())
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return problem(err, "port %d of the gateway is taken by another program, perhaps the environment of another checkout: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", s.settings.Gateway.LocalPort, stacks.Project, Name)
-	}
-	if err != nil {
-		return fmt.Errorf("try the gateway's address %s: %w", s.address(), err)
-	}
-	return listener.Close()
 }
 
 // address is where the gateway listens.
