@@ -84,7 +84,7 @@ func serveChild(tb testing.TB, environ []string) *child {
 	must(tb, file.Close())
 	go func() { c.done <- c.cmd.Wait() }()
 	tb.Cleanup(c.kill)
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if address := c.address(); address != "" {
 			c.url = "http://" + address + contract.BasePath
 			return c
@@ -118,7 +118,7 @@ func (c *child) address() string {
 // waitReady returns once /ready answers 200.
 func (c *child) waitReady() {
 	c.tb.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		if status, _, err := call(c.tb.Context(), http.MethodGet, c.url+"/ready", "", ""); err == nil && status == http.StatusOK {
 			return
 		}

@@ -14,7 +14,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/app/internal/auth"
@@ -166,46 +165,4 @@ func writeNew(file, text string) (err error) {
 		return fmt.Errorf("name the file: %w", err)
 	}
 	return nil
-}
-
-func checkCommand(ctx context.Context, c console, args []string) int {
-	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	asJSON := flags.Bool("json", false, "print JSON")
-	if !parse(c, flags, args, 0) {
-		return exitUsage
-	}
-	cfg, _, faults := config.Load(c.environ)
-	if faults != nil {
-		return c.badSettings(faults)
-	}
-	db, st, err := openStore(ctx, cfg, time.Now)
-	if err != nil {
-		return c.fail(exitFault, "%v", err)
-	}
-	report, err := st.Check(ctx)
-	if err = errors.Join(err, db.Close()); err != nil {
-		return c.fail(exitFault, "check the store: %v", err)
-	}
-	if *asJSON {
-		code := printJSON(c, checked{OK: report.OK(), Counts: report.Counts, Faults: report.Disagree, Problems: report.Problems})
-		if code != exitOK {
-			return code
-		}
-	} else {
-		for _, kind := range slices.Sorted(maps.Keys(report.Counts)) {
-			c.print(c.out, "%-20s %d\n", kind, report.Counts[kind])
-		}
-	}
-	if !report.OK() {
-		return c.fail(exitFault, "the store has %d faults, such as:\n  - %s", report.Disagree, strings.Join(report.Problems, "\n  - "))
-	}
-	return exitOK
-}
-
-// checked is what check --json prints.
-type checked struct {
-	OK       bool           `json:"ok"`
-	Counts   map[string]int `json:"counts"`             // keys by kind
-	Faults   int            `json:"faults"`             // keys that disagree with others
-	Problems []string       `json:"problems,omitempty"` // the first of them, a sentence each
 }

@@ -55,7 +55,7 @@ func message(method, target, token, body string) []byte {
 
 // roundTrip sends a message and returns the status of its answer.
 func (w *wire) roundTrip(message []byte) (int, error) {
-	if err := w.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := w.conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return 0, err
 	}
 	if _, err := w.conn.Write(message); err != nil {

@@ -151,7 +151,7 @@ func (k *keeper) note(ctx context.Context, trouble error) {
 // sweep removes what has expired and what was deleted, in small transactions.
 func (k *keeper) sweep(ctx context.Context, st *store.Store) {
 	for _, step := range []func() (more bool, err error){
-		func() (bool, error) { n, err := st.Sweep(ctx, sweepBatch); return n == sweepBatch, err },
+		func() (bool, error) { done, err := st.Sweep(ctx, sweepBatch); return done.More, err },
 		func() (bool, error) { return st.Remove(ctx, sweepBatch) },
 	} {
 		for range maxSteps {

@@ -103,7 +103,7 @@ func TestKillsLoseNothing(t *testing.T) {
 // ends. It remembers what was acknowledged: a deletion without an answer may
 // or may not have happened, so such a session is forgotten.
 func (a *acknowledged) write(ctx context.Context, url, owner, name string) {
-	client := &http.Client{Timeout: 10 * time.Second}
+	client := &http.Client{Timeout: time.Minute}
 	for n := 0; ctx.Err() == nil; n++ {
 		email := fmt.Sprintf("%s-%d@example.org", name, n)
 		if n%8 == 0 {

@@ -53,7 +53,7 @@ func TestTracesReachTheCollector(t *testing.T) {
 	must(t, err)
 	resp.Body.Close()
 	must(t, api.cmd.Process.Signal(syscall.SIGTERM))
-	must(t, api.exit(20*time.Second))
+	must(t, api.exit(time.Minute))
 
 	mu.Lock()
 	defer mu.Unlock()

@@ -250,14 +250,8 @@ func TestLogoutEverywhere(t *testing.T) {
 			t.Errorf("a login after it: %v", err)
 		}
 		e.Clock.Advance(31 * 24 * time.Hour)
-		for {
-			n, err := e.Store.Sweep(t.Context(), 50)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n < 50 {
-				break
-			}
+		if _, err := e.Store.Sweep(t.Context(), 50); err != nil {
+			t.Fatal(err)
 		}
 		if c := e.counts(t); c["logins"] != 0 || c["refresh_tokens"] != 0 || c["owned"] != 0 || c["expiry"] != c["audit"] {
 			t.Errorf("after the sweep: %v", c)

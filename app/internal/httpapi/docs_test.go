@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +15,50 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
+
+// browserTime is what a browser may take for a whole test on a busy machine.
+const browserTime = 5 * time.Minute
+
+// group is a browser's processes: its own and those that it starts.
+type group struct{ leader *exec.Cmd }
+
+// join makes cmd the group's leader.
+func (g *group) join(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	g.leader = cmd
+}
+
+// end kills all of the group at once; none of it ignores that.
+func (g *group) end() {
+	if g.leader != nil && g.leader.Process != nil {
+		_ = syscall.Kill(-g.leader.Process.Pid, syscall.SIGKILL) // most often it is gone already
+	}
+}
+
+// profile makes a directory for a browser to keep its state in. The browser's
+// helpers outlive its first process and write meanwhile, so that testing's own
+// directory could not be removed: this one is emptied until it stays empty,
+// and no test fails for it.
+func profile(t *testing.T) (dir string, processes *group) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "browser") //nolint:usetesting // see above
+	must(t, err)
+	processes = &group{}
+	t.Cleanup(func() {
+		processes.end()
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			err := os.RemoveAll(dir)
+			if err == nil {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Logf("the browser's directory stays: %v", err)
+				return
+			}
+		}
+	})
+	return dir, processes
+}
 
 // browser starts Chromium for a test.
 func browser(t *testing.T) (ctx context.Context, complaints func() []string) {
@@ -28,11 +73,13 @@ func browser(t *testing.T) (ctx context.Context, complaints func() []string) {
 	if program == "" {
 		t.Skip("no chromium on PATH: install the Debian package chromium to try the documentation in a real browser")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	dir, processes := profile(t)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), browserTime) // cleaning up ends it
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.NoSandbox, // the page is our own
-		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1440, 1000), chromedp.WSURLReadTimeout(time.Minute))...)
+		chromedp.UserDataDir(dir), chromedp.ModifyCmdFunc(processes.join),
+		chromedp.WindowSize(1440, 1000), chromedp.WSURLReadTimeout(browserTime))...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)

@@ -61,7 +61,7 @@ func newClosedService(tb testing.TB, change ...func(*httpapi.Options)) *service 
 	s := &service{t: tb, logs: &syncBuffer{}, metrics: telemetry.NewMetrics("test", "none", "blue")}
 	opts := httpapi.Options{
 		Version: "1.2.3-test", Log: telemetry.NewLogger(s.logs, slog.LevelInfo, "blue"), Metrics: s.metrics,
-		Now: time.Now, RequestTimeout: 10 * time.Second,
+		Now: time.Now, RequestTimeout: time.Minute,
 	}
 	for _, c := range change {
 		c(&opts)

@@ -29,9 +29,9 @@ func (s *service) wantMetric(line string) {
 
 func (s *service) eventually(what func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !what(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !what(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("has not happened in 30 s; metrics:\n%s", s.metricsText())
+			s.t.Fatalf("has not happened in a minute; metrics:\n%s", s.metricsText())
 		}
 	}
 }
@@ -43,10 +43,9 @@ func TestReadinessFollowsTheStore(t *testing.T) {
 	s.wantCode(http.StatusServiceUnavailable, "unavailable", ready)
 	s.wantCode(http.StatusServiceUnavailable, "unavailable", request{method: "POST", path: api("/auth/login"), body: `{}`})
 	s.open()
-	if r := s.want(http.StatusOK, ready); r.raw != `{"success":true,"data":{"status":"ready"}}` {
-		t.Fatal(r.raw)
-	}
 	status := func() int { return s.do(ready).status }
+	s.eventually(func() bool { return status() == http.StatusOK }) // a busy machine may miss the first deadline
+	s.eventually(func() bool { return s.do(ready).raw == `{"success":true,"data":{"status":"ready"}}` })
 	s.db.down.Store(true)
 	s.eventually(func() bool { return status() == http.StatusServiceUnavailable })
 	s.want(http.StatusOK, request{method: "GET", path: contract.HealthPath})

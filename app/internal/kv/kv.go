@@ -77,6 +77,9 @@ type Reader interface {
 	Get(key []byte) ([]byte, error)
 	// Range returns the pairs of r in key order.
 	Range(r Range, opt RangeOptions) ([]Pair, error)
+	// ReadVersion returns the version of the snapshot. A commit that the snapshot includes has
+	// a lower or the same one, every later commit a higher one. Of one database alone.
+	ReadVersion() (int64, error)
 }
 
 // Transaction reads a snapshot with its own writes on top and gathers writes,
@@ -111,6 +114,13 @@ type Database interface {
 	Read(ctx context.Context, fn func(Reader) error) error
 	// Close waits for transactions under way and releases the engine.
 	Close() error
+}
+
+// Snapshotter is a database that can keep one snapshot for as long as it takes
+// to read all of it, which FoundationDB cannot. Writers go on meanwhile.
+type Snapshotter interface {
+	// Snapshot runs fn once, as Read does but for MaxTransactionAge.
+	Snapshot(ctx context.Context, fn func(Reader) error) error
 }
 
 // Counter decodes a value that Add maintains: a little-endian two's complement

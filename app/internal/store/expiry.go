@@ -16,8 +16,6 @@ import (
 type expiryEntry struct {
 	at     time.Time
 	record tuple.Key // of what expires
-	kind   string
-	hash   TokenHash // in record, of the kinds that have one
 }
 
 // errUnknownKind: another release made the entry, and alone knows what it is.
@@ -45,7 +43,7 @@ func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 	if !isTime || !isKind {
 		return expiryEntry{}, errUnknownKind
 	}
-	e := expiryEntry{at: time.UnixMilli(ms).UTC(), kind: kind}
+	e := expiryEntry{at: time.UnixMilli(ms).UTC()}
 	switch id := elements[2:]; {
 	case kind == nameLogins && len(id) == 2:
 		user, isUser := id[0].(uuid.UUID)
@@ -56,7 +54,7 @@ func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 		}
 	case (kind == nameThrottles || isOwnedKind(kind)) && len(id) == 1:
 		if hash, isHash := asHash(id[0]); isHash {
-			e.record, e.hash = s.hashed(kind, hash), hash
+			e.record = s.hashed(kind, hash)
 			return e, nil
 		}
 	case (kind == nameInvitations || kind == nameAudit) && len(id) == 2:
@@ -70,77 +68,87 @@ func (s space) parseExpiry(key []byte) (expiryEntry, error) {
 	return expiryEntry{}, errUnknownKind
 }
 
-// holds reports whether the record of e is there and expires at e's time, and
-// which index keys go with it.
-func (r *Reader) holds(e expiryEntry) (index []tuple.Key, holds bool, err error) {
-	var at time.Time
-	switch e.kind {
-	case nameLogins:
-		var l Login
-		l, err = load[Login](r, e.record)
-		at = l.ExpiresAt
-	case nameThrottles:
-		var th Throttle
-		th, err = load[Throttle](r, e.record)
-		at = th.ExpiresAt
-	case nameAudit:
-		var ev Event
-		ev, err = load[Event](r, e.record)
-		at = ev.ExpiresAt
-	case nameInvitations:
-		var i Invitation
-		i, err = load[Invitation](r, e.record)
-		at, index = i.ExpiresAt, []tuple.Key{r.space.hashed(nameInviteTokens, i.Token)}
-	default:
-		var owner uuid.UUID
-		owner, at, err = r.ownership(e.kind, e.hash)
-		index = []tuple.Key{r.space.owned(owner, e.kind, e.hash)}
-	}
-	if isNotFound(err) {
-		return nil, false, nil
-	}
-	return index, err == nil && at.Equal(e.at), err
+// maxSteps bounds the transactions of one sweep.
+const maxSteps = 1000
+
+// Swept is what a sweep did.
+type Swept struct {
+	Removed int  // entries, each with what it was about
+	Foreign int  // entries left alone: a newer release wrote them or what they are about
+	More    bool // whether there may be more to do now
 }
 
-// Sweep removes up to limit of what has expired, in one transaction, and
-// returns how many it removed: fewer than limit says that nothing is left. The
-// index is read without conflicts and each record again with them, so a sweep
-// neither disturbs others nor removes what has been renewed meanwhile.
-func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
-	err = s.Update(ctx, func(tx *Tx) error {
-		removed = 0
-		due := below(tx.space.expiry())
-		due.End = tx.space.expiry().Int(tx.now.UnixMilli() + 1)
-		tx.stats.reads.Add(1)
-		entries, err := tx.kv.Snapshot().Range(due, kv.RangeOptions{Limit: limit})
+// Sweep removes what has expired, up to batch entries a transaction. The index
+// is read without conflicts and each record again with them, so a sweep neither
+// disturbs others nor removes what has been renewed meanwhile. What it does not
+// know it passes by.
+func (s *Store) Sweep(ctx context.Context, batch int) (Swept, error) {
+	var total Swept
+	due := below(s.space.expiry())
+	due.End = s.space.expiry().Int(s.clock().UnixMilli() + 1)
+	for range maxSteps {
+		var step Swept
+		next := due
+		err := s.Update(ctx, func(tx *Tx) (err error) {
+			next = due
+			step, next.Begin, err = tx.sweep(due, batch)
+			return err
+		})
 		if err != nil {
-			return fmt.Errorf("reading the expiry index: %w", err)
+			return total, fmt.Errorf("sweeping what has expired: %w", err)
 		}
-		for _, p := range entries {
-			entry, err := tx.space.parseExpiry(p.Key)
-			if errors.Is(err, errUnknownKind) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			index, holds, err := tx.holds(entry)
-			if err != nil {
-				return err
-			}
-			if holds {
-				tx.clear(entry.record)
-				for _, key := range index {
-					tx.clear(key)
-				}
-			}
-			tx.clear(p.Key)
-			removed++
+		total.Removed += step.Removed
+		total.Foreign += step.Foreign
+		if total.More = step.More; !step.More {
+			break
 		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("sweeping what has expired: %w", err)
+		due = next
 	}
-	return removed, nil
+	return total, nil
+}
+
+// sweep removes up to limit entries of due and returns where the next ones begin.
+func (t *Tx) sweep(due kv.Range, limit int) (done Swept, next []byte, err error) {
+	t.stats.reads.Add(1)
+	entries, err := t.kv.Snapshot().Range(due, kv.RangeOptions{Limit: limit})
+	if err != nil {
+		return done, nil, fmt.Errorf("%w the expiry index: %w", errReading, err)
+	}
+	for _, p := range entries {
+		next = kv.KeyRange(p.Key).End
+		switch err := t.expire(p); {
+		case err == nil:
+			done.Removed++
+		case errors.Is(err, errReading):
+			return done, nil, err
+		default:
+			done.Foreign++
+		}
+	}
+	done.More = len(entries) == limit
+	return done, next, nil
+}
+
+// expire removes an expiry entry, and what it is about unless that has been
+// renewed. An error says that this release does not know what it is about.
+func (t *Tx) expire(p kv.Pair) error {
+	e, err := t.space.parse(p)
+	if err != nil {
+		return err
+	}
+	if forms[e.form].kind != nameExpiry {
+		return errUnknownKind
+	}
+	rec, derived, err := t.recordOf(e)
+	switch {
+	case err == nil:
+		t.clear(rec.Key)
+		for _, d := range derived {
+			t.clear(d.Key)
+		}
+	case !isNotFound(err) && !errors.Is(err, errDiffers):
+		return err
+	}
+	t.clear(p.Key)
+	return nil
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -167,36 +166,4 @@ func (t *Tx) PutChallenge(c Challenge) {
 // DeleteChallenge removes a challenge that was read in this transaction.
 func (t *Tx) DeleteChallenge(c Challenge) {
 	t.deleteHashed(nameChallenges, c.UserID, c.Hash, c.ExpiresAt)
-}
-
-func (r *Reader) checkFactors(value []byte, userID uuid.UUID) error {
-	f, err := decode[Factors](value)
-	if err != nil {
-		return err
-	}
-	if !f.Any() {
-		return errors.New("it has no second factor")
-	}
-	for _, p := range f.Passkeys {
-		if err := r.same(r.space.passkey(p.CredentialID), tuple.Key{}.UUID(userID)); err != nil {
-			return fmt.Errorf("passkey %s: %w", p.ID, err)
-		}
-	}
-	return r.checkPresent(userID)
-}
-
-func (r *Reader) checkPasskey(value []byte, credential any) error {
-	ids, err := decodeIDs(value, 1)
-	if err != nil {
-		return err
-	}
-	f, err := r.Factors(ids[0])
-	if err != nil {
-		return err
-	}
-	id, _ := credential.([]byte)
-	if !slices.ContainsFunc(f.Passkeys, func(p Passkey) bool { return bytes.Equal(p.CredentialID, id) }) {
-		return errDiffers
-	}
-	return nil
 }

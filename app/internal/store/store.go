@@ -33,13 +33,14 @@ type Store struct {
 	now   func() time.Time
 	stats counters
 
+	bounds   bounds
 	observer Observer // nil: nobody
 }
 
 // New returns the store in the named subspace of db. Several environments may
 // share a database under different names.
 func New(db kv.Database, subspace string, now func() time.Time) *Store {
-	return &Store{db: db, space: space{tuple.Key{}.Text(subspace)}, now: now}
+	return &Store{db: db, space: space{tuple.Key{}.Text(subspace)}, now: now, bounds: walkBounds}
 }
 
 // Reader reads records on one snapshot. It is for one goroutine.
@@ -102,8 +103,11 @@ func (s *Store) View(ctx context.Context, fn func(*Reader) error) error {
 
 func (s *Store) reader(r kv.Reader) *Reader {
 	s.stats.attempts.Add(1)
-	return &Reader{kv: r, space: s.space, now: s.now().UTC().Truncate(time.Millisecond), stats: &s.stats}
+	return &Reader{kv: r, space: s.space, now: s.clock(), stats: &s.stats}
 }
+
+// clock is the time with the precision that records keep.
+func (s *Store) clock() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
 // How long a client is asked to wait after a failure that passes by itself.
 const retryAfter = time.Second

@@ -83,6 +83,7 @@ func (t transaction) Range(s kv.Range, opt kv.RangeOptions) ([]kv.Pair, error) {
 	return t.reader.Range(s, opt)
 }
 
+func (t transaction) ReadVersion() (int64, error) { return t.reader.ReadVersion() }
 func (t transaction) Snapshot() kv.Reader         { return reader{t.Transaction.Snapshot(), t.prefix} }
 func (t transaction) Set(key, value []byte)       { t.Transaction.Set(t.key(key), value) }
 func (t transaction) Clear(key []byte)            { t.Transaction.Clear(t.key(key)) }

@@ -42,6 +42,22 @@ func (s snapshot) Range(r kv.Range, opt kv.RangeOptions) ([]kv.Pair, error) {
 	return scan(s.ctx, s.native, r, opt)
 }
 
+// ReadVersion implements kv.Reader.
+func (t *tx) ReadVersion() (int64, error) { return readVersion(t.ctx, t.native) }
+
+func (s snapshot) ReadVersion() (int64, error) { return readVersion(s.ctx, s.native) }
+
+func readVersion(ctx context.Context, native fdb.ReadTransaction) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	version, err := native.GetReadVersion().Get()
+	if err != nil {
+		return 0, readError(ctx, err)
+	}
+	return version, nil
+}
+
 func get(ctx context.Context, native fdb.ReadTransaction, key []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -9,6 +9,33 @@ import (
 )
 
 var dataTests = []test{
+	{"versions grow with commits", func(s *store) {
+		version := func(r kv.Reader) int64 { return must(r.ReadVersion()) }
+		var last int64 = -1
+		for _, key := range []string{"a", "b", "c"} {
+			s.fill(key)
+			var now int64
+			if err := s.Read(s.t.Context(), func(r kv.Reader) error {
+				now = version(r)
+				s.fill(key + " meanwhile")
+				if again := version(r); again != now {
+					s.t.Errorf("the version of one snapshot was %d and is %d", now, again)
+				}
+				return nil
+			}); err != nil {
+				s.t.Fatal(err)
+			}
+			if now <= last {
+				s.t.Errorf("version %d after %d and a commit", now, last)
+			}
+			last = now
+		}
+		s.transact(func(tr kv.Transaction) {
+			if now := version(tr); now <= last || version(tr.Snapshot()) != now {
+				s.t.Errorf("version %d, of its snapshot %d, after %d", now, version(tr.Snapshot()), last)
+			}
+		})
+	}},
 	{"keys are in byte order", func(s *store) {
 		keys := []string{"", "\x00", "\x00\x00", "\x01", "A", "a", "a\x00", "a\x00b", "aa", "b", "\x7F", "\x80", "\xC3\xA9", "\xFE", "\xFE\xFF"}
 		for i := range keys { // written in another order

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -79,7 +80,10 @@ type DB struct {
 	janitorDone chan struct{}
 }
 
-var _ kv.Database = (*DB)(nil)
+var (
+	_ kv.Database    = (*DB)(nil)
+	_ kv.Snapshotter = (*DB)(nil)
+)
 
 // Open opens the store in opt.Dir and creates what is missing. A file that is
 // damaged, or belongs to something else, or to a newer version of the service,
@@ -267,8 +271,24 @@ func (db *DB) Transact(ctx context.Context, fn func(kv.Transaction) error) error
 	})
 }
 
+// Snapshot implements kv.Snapshotter. The write-ahead log cannot start over
+// while the snapshot lives: it grows by all that is written meanwhile.
+func (db *DB) Snapshot(ctx context.Context, fn func(kv.Reader) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.active.Done()
+	t := db.begin(ctx, true)
+	t.snapshot.maxAge = math.MaxInt64
+	defer t.snapshot.end()
+	return fn(snapshotReader{t})
+}
+
 func (db *DB) begin(ctx context.Context, readOnly bool) *tx {
-	return &tx{ctx: ctx, readOnly: readOnly, snapshot: snapshot{pool: db.readers, maxAge: db.opt.MaxAge}}
+	return &tx{ctx: ctx, readOnly: readOnly, snapshot: snapshot{pool: db.readers, maxAge: db.opt.MaxAge, maxWait: 2 * db.opt.MaxAge}}
 }
 
 // commit makes t durable. Without writes there is nothing to do: all that it

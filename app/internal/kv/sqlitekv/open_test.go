@@ -150,7 +150,7 @@ func TestFilesArePrivate(t *testing.T) {
 
 // TestForgottenSnapshot has a transaction sit on the only reader for longer than it may live.
 func TestForgottenSnapshot(t *testing.T) {
-	db := open(t, sqlitekv.Options{Dir: t.TempDir(), MaxReaders: 1, MaxAge: 200 * time.Millisecond})
+	db := open(t, sqlitekv.Options{Dir: t.TempDir(), MaxReaders: 1, MaxAge: 2 * time.Second})
 	defer func() { _ = db.Close() }()
 	read := func(r kv.Reader) error { _, err := r.Get([]byte("a")); return err }
 	inner := errors.New("not run")

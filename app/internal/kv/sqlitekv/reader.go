@@ -32,10 +32,11 @@ type reader struct {
 // connection back when it is too old, so that no forgotten transaction keeps
 // the write-ahead log growing.
 type snapshot struct {
-	pool   *readers
-	reader *reader
-	since  time.Time
-	maxAge time.Duration
+	pool    *readers
+	reader  *reader
+	since   time.Time
+	maxAge  time.Duration
+	maxWait time.Duration // for a reader: by then every snapshot of today's is gone
 }
 
 func newReaders(path string, limit, cacheKiB int) *readers {
@@ -129,7 +130,7 @@ func (s *snapshot) use(ctx context.Context, f func(*conn) error) error {
 		return err
 	}
 	if s.reader == nil {
-		r, err := s.pool.take(ctx, s, 2*s.maxAge) // by then every snapshot of today's is gone
+		r, err := s.pool.take(ctx, s, s.maxWait)
 		if err != nil {
 			return err
 		}

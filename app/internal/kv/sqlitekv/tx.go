@@ -51,6 +51,18 @@ func (s snapshotReader) Range(r kv.Range, opt kv.RangeOptions) ([]kv.Pair, error
 	return s.t.rangeRead(r, opt, false)
 }
 
+func (s snapshotReader) ReadVersion() (int64, error) { return s.t.ReadVersion() }
+
+func (t *tx) ReadVersion() (version int64, err error) {
+	if err := t.snapshot.use(t.ctx, func(c *conn) (err error) {
+		version, err = c.version()
+		return err
+	}); err != nil {
+		return 0, t.fail(fmt.Errorf("read version: %w", err))
+	}
+	return version, nil
+}
+
 func (t *tx) get(key []byte, conflicts bool) ([]byte, error) {
 	e, own := t.writes.own(key)
 	if own && e.kind != effectAdd {
