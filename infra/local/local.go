@@ -72,6 +72,9 @@ func Open(start string, out io.Writer) (*Environment, error) {
 	}
 }
 
+// Root is the repository's directory.
+func (e *Environment) Root() string { return e.root }
+
 func (e *Environment) path(parts ...string) string {
 	return filepath.Join(append([]string{e.dir}, parts...)...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ func upCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return env.Up(cmd.Context())
+		return operation(cmd, env, env.Up)
 	}
 	return cmd
 }
@@ -42,7 +43,7 @@ func downCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return env.Down(cmd.Context(), *keep)
+		return operation(cmd, env, func(ctx context.Context) error { return env.Down(ctx, *keep) })
 	}
 	return cmd
 }

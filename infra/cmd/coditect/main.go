@@ -59,6 +59,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), simcloudCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), consoleCommand(), simcloudCommand())
 	return root
 }
