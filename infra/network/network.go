@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -157,9 +158,9 @@ func (n *Network) provision(ctx *pulumi.Context, args Args) error {
 // are the platform's, and the last of them puts the refusal that a network begins
 // with into the log.
 func (n *Network) guard(ctx *pulumi.Context, args Args) error {
-	ports := pulumi.StringArray{pulumi.String(fmt.Sprint(contract.Port))}
+	ports := pulumi.StringArray{pulumi.String(strconv.Itoa(contract.Port))}
 	for _, port := range args.Ports {
-		ports = append(ports, pulumi.String(fmt.Sprint(port)))
+		ports = append(ports, pulumi.String(strconv.Itoa(port)))
 	}
 	for _, rule := range []struct {
 		name, purpose string
