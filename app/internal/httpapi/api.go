@@ -40,7 +40,7 @@ type Backend struct {
 	Auth     *auth.Service
 	Sessions *session.Service
 	Tenants  *tenant.Service
-	// Probe makes one small read: it tells whether the store answers.
+	// Probe tells whether the store answers and takes writes.
 	Probe func(context.Context) error
 }
 
