@@ -53,7 +53,7 @@ func commands() []command {
 		{"serve", "serve", "run the API until SIGTERM", serveCommand},
 		{"config", "config [--markdown]", "print the settings in force, or document every setting", configCommand},
 		{"keygen", "keygen [--algorithm A] [--if-missing] FILE", "write a new signing key to FILE", keygenCommand},
-		{"check", "check [--json]", "check that every record and index of the store agrees", checkCommand},
+		{"check", "check [--json] [--repair [--apply]]", "check that every record and index of the store agrees", checkCommand},
 		{"load", "load [flags] URL", "drive a running service through its users' lives and measure it", loadCommand},
 		{"version", "version [--json]", "print what was built", versionCommand},
 	}
