@@ -14,12 +14,17 @@ import (
 // damage writes into the store of these settings, behind the service's back.
 func damage(t *testing.T, environ []string, fn func(kv.Transaction) error) {
 	t.Helper()
-	cfg, _, err := config.Load(environ)
-	must(t, err)
-	db, err := embedded.open(t.Context(), cfg)
+	db, err := embedded.open(t.Context(), loadConfig(t, environ))
 	must(t, err)
 	must(t, db.Transact(t.Context(), fn))
 	must(t, db.Close())
+}
+
+func loadConfig(t *testing.T, environ []string) config.Config {
+	t.Helper()
+	cfg, _, err := config.Load(environ)
+	must(t, err)
+	return cfg
 }
 
 func checkJSON(t *testing.T, environ []string, args ...string) (code int, result contract.Checked) {
