@@ -10,16 +10,17 @@ import (
 	"text/tabwriter"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/simcloud/daemon"
 	"coditect.ai/platform/infra/simcloud/runtime"
 )
 
 // Look tells what of the environment runs. Its error is daemon.ErrNotRunning,
-// as a [ProblemError], where nothing does.
+// as a [problem.Error], where nothing does.
 func (e *Environment) Look(ctx context.Context) (daemon.Status, error) {
 	cloud, err := daemon.Connect(ctx, e.path("simcloud"))
 	if errors.Is(err, daemon.ErrNotRunning) {
-		return daemon.Status{}, problem(err, "the local environment does not run: `make up` brings it up.")
+		return daemon.Status{}, problem.New(err, "the local environment does not run: `make up` brings it up.")
 	}
 	if err != nil {
 		return daemon.Status{}, fmt.Errorf("reach the simulated cloud: %w", err)

@@ -12,6 +12,7 @@ import (
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/console"
 	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/simcloud/daemon"
 	"coditect.ai/platform/infra/simcloud/runtime"
 )
@@ -34,7 +35,7 @@ func consoleCommand() *cobra.Command {
 		}
 		listener, err := console.Listen(cmd.Context(), *port)
 		if err != nil {
-			return &local.ProblemError{Text: fmt.Sprintf("port %d of this machine cannot be had: choose another with --port, or leave it out.", *port), Err: err}
+			return &problem.Error{Text: fmt.Sprintf("port %d of this machine cannot be had: choose another with --port, or leave it out.", *port), Err: err}
 		}
 		c := console.New(console.Options{Environment: local.Name, Sources: sources(env), Actions: actions(executable)})
 		fmt.Fprintf(cmd.OutOrStdout(), "The console of %s is at\n\n  %s\n\nThe address carries the key to it. Ctrl-C ends it.\n", local.Name, c.URL(listener))

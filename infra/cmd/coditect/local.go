@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/simcloud/daemon"
 )
 
@@ -15,7 +16,7 @@ func environment(cmd *cobra.Command) func() (*local.Environment, error) {
 	name := cmd.Flags().String("env", local.Name, "the environment")
 	return func() (*local.Environment, error) {
 		if *name != local.Name {
-			return nil, &local.ProblemError{Text: fmt.Sprintf("this command is for the environment %s; use `pulumi %s --stack %s` for one in the cloud.", local.Name, cmd.Name(), *name)}
+			return nil, &problem.Error{Text: fmt.Sprintf("this command is for the environment %s; use `pulumi %s --stack %s` for one in the cloud.", local.Name, cmd.Name(), *name)}
 		}
 		return local.Open(".", cmd.OutOrStdout())
 	}
