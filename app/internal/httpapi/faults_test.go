@@ -182,13 +182,13 @@ func (f *faulty) counts() map[string]int {
 			if err != nil {
 				return err
 			}
-			kind := ""
+			var kind []string
 			for _, e := range elements {
-				if word, ok := e.(string); ok && !strings.ContainsAny(word, "@") { // of an address
-					kind += "/" + word
+				if word, ok := e.(string); ok && !strings.Contains(word, "@") { // no address
+					kind = append(kind, word)
 				}
 			}
-			counts[kind]++
+			counts[strings.Join(kind, "/")]++
 		}
 		return err
 	}))
