@@ -95,9 +95,7 @@ func (s *service) open() {
 	s.store, s.rules = st, rules
 	s.backend = &httpapi.Backend{
 		Auth: rules, Sessions: session.NewService(st), Tenants: tenant.NewService(st, rules),
-		Probe: func(ctx context.Context) error {
-			return s.db.Read(ctx, func(r kv.Reader) error { _, err := r.Get([]byte("probe")); return err })
-		},
+		Probe: st.Probe,
 	}
 	s.api.Open(s.backend)
 }
