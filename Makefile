@@ -99,6 +99,9 @@ lint: tools ## hold the code to .golangci.yml, the layer rules included
 	@echo "lint app, with FoundationDB"; cd app && "$(ROOT)/infra/tools/fdb-double.sh" golangci-lint run --allow-parallel-runners --config "$(ROOT)/.golangci.yml" \
 		--build-tags fdb,fdbdouble ./internal/kv/... ./cmd/...
 
+e2e: ## apply every environment's objects to a real Kubernetes API server (needs etcd)
+	@infra/tools/e2e.sh
+
 fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	@infra/tools/fuzz.sh $(or $(FUZZTIME),60s)
 
@@ -118,8 +121,6 @@ define later
 	@echo "make $@: $(1) is not part of this version yet." >&2; exit 2
 endef
 
-e2e: ## apply every environment to a real Kubernetes API server (not yet)
-	$(call later,the proof against a real Kubernetes API server)
 preview: ## show the plan of ENV=dev|staging|prod without credentials (not yet)
 	$(call later,the preview without credentials)
 rollout: ## rehearse a release in stages; BAD=errors|slow|crash shows the rollback (not yet)
