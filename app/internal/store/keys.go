@@ -30,6 +30,9 @@ const (
 	nameRemovals       = "removals"
 	nameExpiry         = "expiry"
 	nameLoading        = "loading"
+	nameSchema         = "schema"
+	nameMigrations     = "migrations"
+	nameLeases         = "leases"
 )
 
 // space builds every key of the store:
@@ -54,6 +57,9 @@ const (
 //	outbox/{unix ms}/{letter}                        letter to send, in order of its next try
 //	removals/{kind}/{id…}                            what the sweeper removes bit by bit
 //	loading                                          mark of a store that is being filled
+//	schema                                           the schema's version, and who may write
+//	migrations/{version}                             how far a migration has come
+//	leases/{work}                                    who does work that one does at a time
 //	expiry/{unix ms}/{kind}/{id…}                    nothing: what to sweep, in order of time
 type space struct{ prefix tuple.Key }
 

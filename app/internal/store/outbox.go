@@ -23,6 +23,7 @@ type Letter struct {
 	KeyID      string    `json:"key_id"`
 	Tries      int       `json:"tries,omitempty"`
 	ExpiresAt  time.Time `json:"expires_at"` // of the token: no use to send it later
+	Extra
 }
 
 // PutLetter adds a letter that is due at once.

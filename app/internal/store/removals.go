@@ -32,6 +32,7 @@ type Removal struct {
 	TenantID  uuid.UUID   `json:"tenant_id"` // of RemoveTenant and RemoveSessions
 	UserID    uuid.UUID   `json:"user_id"`   // of RemoveUser and RemoveSessions
 	CreatedAt time.Time   `json:"created_at"`
+	Extra
 }
 
 func (s space) removal(m Removal) tuple.Key {

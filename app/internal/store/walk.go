@@ -92,7 +92,8 @@ func (r *Reader) seen() (walked, error) {
 	if err != nil {
 		return walked{}, fmt.Errorf("%w the version: %w", errReading, err)
 	}
-	return walked{version: version, schema: 1}, nil
+	schema, err := r.Schema()
+	return walked{version: version, schema: schema.Version}, err
 }
 
 // walkOn visits what one transaction may take of rest, and returns what is left.
