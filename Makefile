@@ -15,13 +15,15 @@ export PATH    := $(BIN):$(PATH)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+CREATED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+LINKED  := -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)"
 
 PULUMI_VERSION := $(shell awk '$$1 == "github.com/pulumi/pulumi/pkg/v3" { print $$2 }' infra/tools/pulumi/go.mod)
 GENERATED      := Pulumi.yaml docs/settings.md docs/configuration.md infra/program/testdata
 build_command  := infra/tools/build.sh
 
 .PHONY: help up down run status build test test-short test-fdb e2e fuzz lint bench generate verify \
-	preview rollout recover drill image tools pulumi clean
+	preview rollout recover drill image verify-binary tools pulumi clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,10 +51,25 @@ build: .api .coditect ## build the service and the operator's command into .bin
 # The go command knows better than make what is out of date.
 .PHONY: .api .coditect
 .api:
-	@$(build_command) coditect-api app ./cmd/coditect-api "$(BIN)/coditect-api" \
-		-ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)"
+	@$(build_command) coditect-api app ./cmd/coditect-api "$(BIN)/coditect-api" $(LINKED)
 .coditect:
 	@$(build_command) coditect infra ./cmd/coditect "$(BIN)/coditect"
+
+verify-binary: .verify-binary $(if $(BINARY),,.api) ## refuse a binary that is not this version of the service: BINARY=path, of `make build` unless told
+	@verify-binary --version "$(VERSION)" --commit "$(COMMIT)" $(if $(ENGINES),--engines "$(ENGINES)") "$(or $(BINARY),$(BIN)/coditect-api)"
+
+# The image's binary needs no library: it is all that the image holds.
+IMAGE_DIR ?= $(ROOT)/.data/image
+image: .verify-binary ## build the service's OCI image (embedded engine) without Docker and print its digest; PUSH=repository pushes it
+	@CGO_ENABLED=0 $(build_command) coditect-api-static app ./cmd/coditect-api "$(IMAGE_DIR)/coditect-api" $(LINKED)
+	@verify-binary --version "$(VERSION)" --commit "$(COMMIT)" "$(IMAGE_DIR)/coditect-api"
+	@$(build_command) image infra ./cmd/image "$(BIN)/image"
+	@image --binary "$(IMAGE_DIR)/coditect-api" --version "$(VERSION)" --commit "$(COMMIT)" --created "$(CREATED)" \
+		--layout "$(IMAGE_DIR)/oci" $(if $(PUSH),--push "$(PUSH)")
+
+.PHONY: .verify-binary
+.verify-binary:
+	@$(build_command) verify-binary app ./cmd/verify-binary "$(BIN)/verify-binary"
 
 pulumi: ## build the pinned Pulumi command line into .bin, where none is on PATH
 	@command -v pulumi >/dev/null || $(build_command) pulumi infra/tools/pulumi \
@@ -111,5 +128,3 @@ recover: ## rebuild an environment from a backup (not yet)
 	$(call later,the recovery of a lost environment)
 drill: ## rehearse a recovery and measure it (not yet)
 	$(call later,the recovery drill)
-image: ## build the service's OCI image without Docker (not yet)
-	$(call later,the image)

@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/simcloud/daemon"
 )
 
@@ -38,21 +39,6 @@ type Environment struct {
 	out  io.Writer
 }
 
-// ProblemError is a failure that the operator can mend: its text is the whole message, with the next step.
-type ProblemError struct {
-	Text string
-	Err  error // may be nil
-}
-
-func (p *ProblemError) Error() string { return p.Text }
-
-// Unwrap gives the cause.
-func (p *ProblemError) Unwrap() error { return p.Err }
-
-func problem(err error, format string, args ...any) error {
-	return &ProblemError{Text: fmt.Sprintf(format, args...), Err: err}
-}
-
 // Open finds the checkout that holds start and returns its local environment,
 // which writes progress to out. Nothing is touched yet.
 func Open(start string, out io.Writer) (*Environment, error) {
@@ -66,11 +52,14 @@ func Open(start string, out io.Writer) (*Environment, error) {
 		}
 		parent := filepath.Dir(root)
 		if parent == root {
-			return nil, problem(fs.ErrNotExist, "no Pulumi.yaml in %s or above: run this inside the repository.", start)
+			return nil, problem.New(fs.ErrNotExist, "no Pulumi.yaml in %s or above: run this inside the repository.", start)
 		}
 		root = parent
 	}
 }
+
+// Root is the repository's directory.
+func (e *Environment) Root() string { return e.root }
 
 func (e *Environment) path(parts ...string) string {
 	return filepath.Join(append([]string{e.dir}, parts...)...)
@@ -93,7 +82,7 @@ func (e *Environment) lock() (func(), error) {
 		n, _ := f.ReadAt(holder, 0)
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, problem(err, "process %s is changing the local environment at this moment: wait until it has ended, then run this again.", holder[:n])
+			return nil, problem.New(err, "process %s is changing the local environment at this moment: wait until it has ended, then run this again.", holder[:n])
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
@@ -110,20 +99,28 @@ func (e *Environment) roomFor(bytes uint64) error {
 		return storage(err, e.dir)
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < bytes { //nolint:gosec // a block size is positive
-		return problem(syscall.ENOSPC, "the disk of %s has %d MB left and the environment needs %d MB: free some space, then run this again.", e.dir, free>>20, bytes>>20)
+		return problem.New(syscall.ENOSPC, "the disk of %s has %d MB left and the environment needs %d MB: free some space, then run this again.", e.dir, free>>20, bytes>>20)
 	}
 	return nil
 }
 
 // storage turns what a disk can answer into what to do about it.
 func storage(err error, path string) error {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return problem(err, "the disk of %s is full: free some space, then run this again.", path)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return problem(err, "%s cannot be written to: mend its permissions, then run this again.", path)
+	if mended, ok := disk(err, path); ok {
+		return mended
 	}
 	return fmt.Errorf("write below %s: %w", path, err)
+}
+
+// disk tells what to do where err is a disk's answer; ok is false where it is none.
+func disk(err error, path string) (mended error, ok bool) {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return problem.New(err, "the disk of %s is full: free some space, then run this again.", path), true
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return problem.New(err, "%s cannot be written to: mend its permissions, then run this again.", path), true
+	}
+	return nil, false
 }
 
 // cloud starts this checkout's simulated cloud, or finds it running.
@@ -143,9 +140,9 @@ func (e *Environment) cloud(ctx context.Context) (*daemon.Client, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, daemon.ErrRunning):
-		return nil, problem(err, "the simulated cloud hangs: %v; end that process (kill -9), then run this again.", err)
+		return nil, problem.New(err, "the simulated cloud hangs: %v; end that process (kill -9), then run this again.", err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return nil, storage(err, e.dir)
 	}
-	return nil, problem(err, "the simulated cloud does not start: %v\nMend that and run this again; where a file is damaged, remove it: what it held is made anew.", err)
+	return nil, problem.New(err, "the simulated cloud does not start: %v\nMend that and run this again; where a file is damaged, remove it: what it held is made anew.", err)
 }

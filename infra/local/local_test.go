@@ -11,14 +11,15 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
 
-	"coditect.ai/platform/stacks"
+	"coditect.ai/platform/infra/engine"
+	"coditect.ai/platform/infra/problem"
 )
 
 // settings makes a configuration of the project's own keys.
 func settings(values map[string]string) config.Map {
 	m := config.Map{}
 	for name, value := range values {
-		m[key(name)] = config.NewValue(value)
+		m[engine.Key(name)] = config.NewValue(value)
 	}
 	return m
 }
@@ -52,7 +53,7 @@ func TestOverlay(t *testing.T) {
 			merged := overlay(settings(tt.last), settings(map[string]string{"serviceReplicas": "2"}), tt.next)
 			tt.want["serviceReplicas"] = "2" // committed, whatever it was
 			for name, want := range tt.want {
-				if got := plain(merged[key(name)]); got != want {
+				if got := engine.Text(merged[engine.Key(name)]); got != want {
 					t.Errorf("%s is %q, want %q", name, got, want)
 				}
 			}
@@ -60,23 +61,6 @@ func TestOverlay(t *testing.T) {
 				t.Errorf("settings %v, want %v", merged, tt.want)
 			}
 		})
-	}
-}
-
-// TestLoadRefuses: wrong settings are told all at once, as one problem that the operator can mend.
-func TestLoadRefuses(t *testing.T) {
-	_, err := load(settings(map[string]string{"serviceReplicas": "0", "gatewayWeightBlu": "1"}))
-	problem, ok := errors.AsType[*ProblemError](err)
-	if !ok {
-		t.Fatalf("error %v, want a problem", err)
-	}
-	for _, want := range []string{"Pulumi.local.yaml", "serviceReplicas", "gatewayWeightBlu"} {
-		if !strings.Contains(problem.Text, want) {
-			t.Errorf("%q does not name %s", problem.Text, want)
-		}
-	}
-	if _, ok := errors.AsType[*stacks.RefusalError](err); !ok {
-		t.Error("the refusal is not in the chain")
 	}
 }
 
@@ -110,7 +94,7 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = e.lock()
-	if problem, ok := errors.AsType[*ProblemError](err); !ok || !strings.Contains(problem.Text, "is changing the local environment") {
+	if problem, ok := errors.AsType[*problem.Error](err); !ok || !strings.Contains(problem.Text, "is changing the local environment") {
 		t.Errorf("the second lock: %v", err)
 	}
 	unlock()
@@ -127,11 +111,11 @@ func TestStorage(t *testing.T) {
 		syscall.ENOSPC: "is full", syscall.EDQUOT: "is full", syscall.EROFS: "cannot be written", syscall.EACCES: "cannot be written",
 	} {
 		err := storage(&os.PathError{Op: "write", Path: "x", Err: cause}, "/data")
-		if problem, ok := errors.AsType[*ProblemError](err); !ok || !strings.Contains(problem.Text, want) || !errors.Is(err, cause) {
+		if problem, ok := errors.AsType[*problem.Error](err); !ok || !strings.Contains(problem.Text, want) || !errors.Is(err, cause) {
 			t.Errorf("%v becomes %v, want a problem that says %q", cause, err, want)
 		}
 	}
-	if _, ok := errors.AsType[*ProblemError](storage(syscall.EIO, "/data")); ok {
+	if _, ok := errors.AsType[*problem.Error](storage(syscall.EIO, "/data")); ok {
 		t.Error("a broken disk is no problem that an operator can mend by the next step")
 	}
 }

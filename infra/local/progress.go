@@ -11,6 +11,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 
+	"coditect.ai/platform/infra/engine"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/stacks"
 )
 
@@ -130,23 +132,12 @@ func (e *Environment) failure(ctx context.Context, doing string, p *progress, er
 	if len(p.faults) > 0 {
 		reason = strings.Join(p.faults, "\n  ")
 	}
-	return problem(err, "%s failed:\n  %s\nMend that and run the same command again; the engine's whole output is in %s.", doing, reason, log)
+	return problem.New(err, "%s failed:\n  %s\nMend that and run the same command again; the engine's whole output is in %s.", doing, reason, log)
 }
 
-// explain shortens an engine's error, which carries its whole output, to the
-// lines that say what is wrong, or to the first where none does.
+// explain is what an engine's error says is wrong, with the way out where the state is damaged.
 func (e *Environment) explain(err error) error {
-	var lines []string
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimPrefix(strings.TrimSpace(line), "stderr: ")
-		if text, found := strings.CutPrefix(line, "error: "); found {
-			lines = append(lines, text)
-		}
-	}
-	text := strings.Join(lines, "; ")
-	if text == "" {
-		text, _, _ = strings.Cut(err.Error(), "\n")
-	}
+	text := engine.Explain(err).Error()
 	if strings.Contains(text, "checkpoint") {
 		text += fmt.Sprintf("; the state is damaged: remove %s, and the next run makes it anew from what is there", e.path("pulumi"))
 	}

@@ -10,22 +10,33 @@ import (
 	"text/tabwriter"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/simcloud/daemon"
 	"coditect.ai/platform/infra/simcloud/runtime"
 )
 
-// Status writes what of the environment runs, for people or as JSON.
-func (e *Environment) Status(ctx context.Context, asJSON bool) error {
+// Look tells what of the environment runs. Its error is daemon.ErrNotRunning,
+// as a [problem.Error], where nothing does.
+func (e *Environment) Look(ctx context.Context) (daemon.Status, error) {
 	cloud, err := daemon.Connect(ctx, e.path("simcloud"))
 	if errors.Is(err, daemon.ErrNotRunning) {
-		return problem(err, "the local environment does not run: `make up` brings it up.")
+		return daemon.Status{}, problem.New(err, "the local environment does not run: `make up` brings it up.")
 	}
 	if err != nil {
-		return fmt.Errorf("reach the simulated cloud: %w", err)
+		return daemon.Status{}, fmt.Errorf("reach the simulated cloud: %w", err)
 	}
 	status, err := cloud.Status(ctx)
 	if err != nil {
-		return fmt.Errorf("ask the simulated cloud what runs: %w", err)
+		return daemon.Status{}, fmt.Errorf("ask the simulated cloud what runs: %w", err)
+	}
+	return status, nil
+}
+
+// Status writes what of the environment runs, for people or as JSON.
+func (e *Environment) Status(ctx context.Context, asJSON bool) error {
+	status, err := e.Look(ctx)
+	if err != nil {
+		return err
 	}
 	if asJSON {
 		encoder := json.NewEncoder(e.out)

@@ -19,6 +19,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/engine"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/simcloud/daemon"
 	"coditect.ai/platform/stacks"
 )
@@ -110,7 +112,7 @@ func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (stri
 	}
 	binary := filepath.Join(filepath.Dir(executable), contract.Binary)
 	if _, err := os.Stat(binary); err != nil {
-		return "", problem(err, "the service is not built: %s is missing; run `make build`, then run this again.", binary)
+		return "", problem.New(err, "the service is not built: %s is missing; run `make build`, then run this again.", binary)
 	}
 	image, err := cloud.PushImage(ctx, "registry.local/coditect/"+contract.Binary, binary)
 	if err != nil {
@@ -120,24 +122,24 @@ func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (stri
 }
 
 // portIsFree refuses to begin what could not be reached in the end, once patience is over.
-func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *stack, patience time.Duration) error {
+func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *engine.Stack, patience time.Duration) error {
 	for deadline := time.Now().Add(patience); ; {
 		status, err := cloud.Status(ctx)
 		if err != nil {
 			return fmt.Errorf("ask the simulated cloud what runs: %w", err)
 		}
-		if slices.Contains(status.Gateways, "http://"+s.address()) {
+		if slices.Contains(status.Gateways, "http://"+address(s)) {
 			return nil // by this environment's own gateway
 		}
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address())
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address(s))
 		if err == nil {
 			return listener.Close()
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("try the gateway's address %s: %w", s.address(), err)
+			return fmt.Errorf("try the gateway's address %s: %w", address(s), err)
 		}
 		if time.Now().After(deadline) {
-			return problem(err, "port %d of the gateway is taken by another program, perhaps the environment of another checkout: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", s.settings.Gateway.LocalPort, stacks.Project, Name)
+			return problem.New(err, "port %d of the gateway is taken by another program, perhaps the environment of another checkout: end that one, or set %s:gatewayLocalPort in Pulumi.%s.yaml, then run this again.", s.Settings.Gateway.LocalPort, stacks.Project, Name)
 		}
 		select {
 		case <-ctx.Done():
@@ -148,12 +150,12 @@ func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *s
 }
 
 // address is where the gateway listens.
-func (s *stack) address() string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.settings.Gateway.LocalPort))
+func address(s *engine.Stack) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Settings.Gateway.LocalPort))
 }
 
 // update runs the program and returns how many resources changed.
-func (e *Environment) update(ctx context.Context, s *stack) (int, error) {
+func (e *Environment) update(ctx context.Context, s *engine.Stack) (int, error) {
 	ch := make(chan events.EngineEvent)
 	p := e.follow(ch)
 	_, err := s.Up(ctx, optup.EventStreams(ch), optup.SuppressOutputs(), optup.SuppressProgress())
@@ -166,8 +168,8 @@ func (e *Environment) update(ctx context.Context, s *stack) (int, error) {
 
 // welcome waits until the environment answers through its gateway and tells
 // the address, the split and what to try.
-func (e *Environment) welcome(ctx context.Context, cloud *daemon.Client, s *stack, changes int, took time.Duration) error {
-	base := "http://" + s.address()
+func (e *Environment) welcome(ctx context.Context, cloud *daemon.Client, s *engine.Stack, changes int, took time.Duration) error {
+	base := "http://" + address(s)
 	if err := awaitReady(ctx, base+contract.ReadyPath); err != nil {
 		return err
 	}
@@ -216,7 +218,7 @@ func awaitReady(ctx context.Context, url string) error {
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return problem(last, "the environment is deployed but not ready at %s after %s (%v): see `make status`, and the pods' logs below .data/%s/simcloud/logs.", url, readyWait, last, Name)
+				return problem.New(last, "the environment is deployed but not ready at %s after %s (%v): see `make status`, and the pods' logs below .data/%s/simcloud/logs.", url, readyWait, last, Name)
 			}
 			return ctx.Err()
 		case <-time.After(100 * time.Millisecond):

@@ -109,12 +109,7 @@ func (k *keeper) tryOpen(ctx context.Context) (*store.Store, error) {
 		Auth:     service,
 		Sessions: session.NewService(st),
 		Tenants:  tenant.NewService(st, service),
-		Probe: func(ctx context.Context) error {
-			return db.Read(ctx, func(r kv.Reader) error {
-				_, err := r.Get([]byte(subspace))
-				return err
-			})
-		},
+		Probe:    st.Probe,
 	})
 	k.p.log.InfoContext(ctx, "store open", slog.String("engine", cfg.StoreEngine))
 	return st, nil
@@ -127,6 +122,12 @@ func (k *keeper) measure(service *auth.Service, st *store.Store) {
 	m.Gauge("coditect_password_hash_running", "Passwords being hashed.", func() float64 { return float64(service.GateStats().Running) })
 	m.Gauge("coditect_password_hash_waiting", "Requests waiting for a hash slot.", func() float64 { return float64(service.GateStats().Waiting) })
 	m.Counter("coditect_password_hash_refused_total", "Requests answered busy for want of a hash slot.", func() float64 { return float64(service.GateStats().Refused) })
+	m.Gauge("coditect_store_writable", "1 unless the last write that was tried to find out has failed.", func() float64 {
+		if st.Writable() != nil {
+			return 0
+		}
+		return 1
+	})
 	m.Counter("coditect_store_attempts_total", "Runs of transactions, retries included.", func() float64 { return float64(st.Stats().Attempts) })
 	m.Counter("coditect_store_reads_total", "Keys and ranges read.", func() float64 { return float64(st.Stats().Reads) })
 	m.Counter("coditect_store_writes_total", "Keys and ranges written.", func() float64 { return float64(st.Stats().Writes) })

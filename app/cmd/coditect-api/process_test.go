@@ -248,6 +248,40 @@ func TestInternalListener(t *testing.T) {
 	}
 }
 
+// A store that is read and cannot be written is not ready, and is again once it can.
+func TestNotReadyWhileTheStoreTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := serveChild(t, settings(dir))
+	c.waitReady()
+	owner := c.register("ada@example.org")
+	status := func(method, path string) int {
+		status, _, err := call(t.Context(), method, c.url+path, owner, "")
+		must(t, err)
+		return status
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "store.db"))
+	must(t, err)
+	if len(files) != 1 {
+		t.Fatal(files)
+	}
+	must(t, os.Rename(files[0], files[0]+".aside")) // which ends its writes, and not its reads
+	if got := status(http.MethodPost, "/sessions"); got != http.StatusServiceUnavailable {
+		t.Fatalf("writing: %d", got)
+	}
+	eventually(t, func() bool { return status(http.MethodGet, "/ready") == http.StatusServiceUnavailable })
+	for path, want := range map[string]int{"/sessions": http.StatusOK, "/health": http.StatusOK} {
+		if got := status(http.MethodGet, path); got != want {
+			t.Errorf("%s: %d", path, got)
+		}
+	}
+	must(t, os.Rename(files[0]+".aside", files[0]))
+	eventually(t, func() bool { return status(http.MethodGet, "/ready") == http.StatusOK })
+	if got := status(http.MethodPost, "/sessions"); got != http.StatusCreated {
+		t.Errorf("writing again: %d", got)
+	}
+}
+
 // A client that sends its request too slowly is hung up on.
 func TestSlowHeadIsHungUpOn(t *testing.T) {
 	if testing.Short() {

@@ -552,7 +552,7 @@ func TestExportHasEverything(t *testing.T) {
 	want := map[uuid.UUID]bool{}
 	if err := e.Store.Update(t.Context(), func(tx *store.Tx) error {
 		tx.PutMembership(store.Membership{TenantID: bob.TenantID, UserID: a.UserID, Role: store.RoleMember})
-		for i := range 2*exportSessions + 3 {
+		for i := range 2*exportItems + 3 {
 			s := store.Session{ID: uuid.Must(uuid.NewV7()), TenantID: []uuid.UUID{a.TenantID, bob.TenantID}[i%2], UserID: a.UserID}
 			want[s.ID] = true
 			tx.PutSession(s)

@@ -338,7 +338,7 @@ func revokeAll(tx *store.Tx, user store.User, kept ...uuid.UUID) error {
 	user.LoginEpoch++
 	user.UpdatedAt = tx.Now()
 	tx.UpdateUser(user)
-	logins, err := tx.Logins(user.ID, uuid.Nil, maxTidied)
+	logins, _, err := tx.Logins(user.ID, uuid.Nil, maxTidied)
 	if err != nil {
 		return fmt.Errorf("listing the logins: %w", err)
 	}

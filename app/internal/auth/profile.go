@@ -191,11 +191,11 @@ func (s *Service) Logins(ctx context.Context, a Access, p paging.Request) (pagin
 		if err != nil {
 			return err
 		}
-		found, err := r.Logins(a.UserID, before, limit+1)
+		found, more, err := r.Logins(a.UserID, before, limit)
 		if err != nil {
 			return fmt.Errorf("listing the logins: %w", err)
 		}
-		page = paging.Of(found, limit, func(l store.Login) (Login, uuid.UUID, bool) {
+		page = paging.Of(found, more, func(l store.Login) (Login, uuid.UUID, bool) {
 			return loginOf(l, a), l.ID, l.Epoch == user.LoginEpoch && l.ExpiresAt.After(r.Now())
 		}, loginPages, a.UserID)
 		return nil

@@ -98,7 +98,7 @@ func (t *attempt) read(r *store.Reader, userID uuid.UUID) (err error) {
 		return fmt.Errorf("reading the address's throttle: %w", err)
 	}
 	if accountLimit.slowed(t.account) && userID != uuid.Nil {
-		logins, err := r.Logins(userID, uuid.Nil, familiarLogins)
+		logins, _, err := r.Logins(userID, uuid.Nil, familiarLogins)
 		if err != nil {
 			return fmt.Errorf("listing the logins: %w", err)
 		}

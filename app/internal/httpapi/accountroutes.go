@@ -26,7 +26,7 @@ func accountRoutes() []Route {
 		answers(Route{Method: get, Path: base + "/users/me", SignedIn: true, Status: ok}, getMe),
 		takes(Route{Method: patch, Path: base + "/users/me", SignedIn: true, Status: ok}, updateMe),
 		takes(Route{Method: del, Path: base + "/users/me", SignedIn: true, Status: ok}, deleteMe),
-		answers(Route{Method: get, Path: base + "/users/me/export", SignedIn: true, Status: ok, Query: pageQuery()[1:]}, exportMe),
+		answers(Route{Method: get, Path: base + "/users/me/export", SignedIn: true, Status: ok, Large: true, Query: pageQuery()[1:]}, exportMe),
 		takes(Route{Method: post, Path: base + "/users/me/password", SignedIn: true, Status: ok}, changePassword),
 
 		takes(Route{Method: post, Path: base + "/auth/password/forgot", Status: http.StatusAccepted}, forgotPassword),

@@ -29,7 +29,7 @@ func accountDescriptions() map[string]about {
 		"GET /users/me":           {"getMe", tagUsers, "Read the caller's account", "", nil},
 		"PATCH /users/me":         {"updateMe", tagUsers, "Change the caller's account", "Members that are absent stay as they are.", codes{validation}},
 		"DELETE /users/me":        {"deleteMe", tagUsers, "Delete the caller's account", "Needs the password, and with a second factor a recent proof of it. The account, its logins and its tenants without other members are gone with the answer; sessions, audit trails and the like are removed within minutes.", codes{validation, attempts, fault.LastOwner, fault.StepUpRequired}},
-		"GET /users/me/export":    {"exportMe", tagUsers, "Export everything that is the caller's", "In pages: the first has the account, its tenants and logins; each has sessions.", nil},
+		"GET /users/me/export":    {"exportMe", tagUsers, "Export everything that is the caller's", "In pages: the first has the account with its tenants and second factors; the logins come before the sessions.", nil},
 		"POST /users/me/password": {"changePassword", tagUsers, "Change the password", "Signs every other device out.", codes{validation, attempts}},
 
 		"POST /auth/password/forgot": {"forgotPassword", tagAccount, "Ask for a mail to reset the password", "The answer does not tell whether there is such an account. An address gets one mail a minute at most.", codes{validation, attempts}},

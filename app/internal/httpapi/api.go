@@ -32,6 +32,7 @@ type Options struct {
 	RequestTimeout time.Duration
 	CORSOrigins    []string // optional: origins whose pages may call, or "*"
 	TrustedProxies int      // optional: how many X-Forwarded-For entries are our own proxies'
+	UnsentBytes    int      // optional: the most that pages may take while clients read them, an eighth of it by one user; 32 MiB
 }
 
 // Backend is what stands below the API once the store is open.
@@ -39,7 +40,7 @@ type Backend struct {
 	Auth     *auth.Service
 	Sessions *session.Service
 	Tenants  *tenant.Service
-	// Probe makes one small read: it tells whether the store answers.
+	// Probe tells whether the store answers and takes writes.
 	Probe func(context.Context) error
 }
 
@@ -54,6 +55,7 @@ type API struct {
 	version   []string // the header's value
 	backend   atomic.Pointer[Backend]
 	draining  atomic.Bool
+	unsent    *unsent
 	ready     readiness
 }
 
@@ -66,6 +68,7 @@ func New(opts Options) *API {
 		resources: make(map[*mux.Route]*resource),
 		cors:      newCORS(opts.CORSOrigins),
 		ids:       newRequestIDs(),
+		unsent:    newUnsent(opts.UnsentBytes),
 		version:   []string{opts.Version},
 	}
 	files, err := pages()

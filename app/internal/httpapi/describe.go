@@ -84,8 +84,8 @@ func implied(route Route) []fault.Code {
 	if route.SignedIn {
 		codes = append(codes, fault.InvalidToken)
 	}
-	if route.Method != http.MethodGet {
-		codes = append(codes, fault.Busy) // too many changes to the same data
+	if route.Method != http.MethodGet || route.Large {
+		codes = append(codes, fault.Busy) // too many changes to the same data, or too much that nobody has read yet
 	}
 	if route.Once {
 		codes = append(codes, fault.IdempotencyConflict)

@@ -39,9 +39,10 @@ type service struct {
 	db      *breakable
 	logs    *syncBuffer
 
-	store  *store.Store
-	rules  *auth.Service
-	faults *faultkv.DB
+	store   *store.Store
+	rules   *auth.Service
+	backend *httpapi.Backend
+	faults  *faultkv.DB
 }
 
 // noFault leaves every transaction alone.
@@ -84,12 +85,11 @@ func (s *service) open() {
 	rules, err := auth.New(auth.Config{Password: auth.PasswordParams{MemoryKiB: 64, Iterations: 1, Parallelism: 1}}, st, keys, time.Now)
 	must(s.t, err)
 	s.store, s.rules = st, rules
-	s.api.Open(&httpapi.Backend{
+	s.backend = &httpapi.Backend{
 		Auth: rules, Sessions: session.NewService(st), Tenants: tenant.NewService(st, rules),
-		Probe: func(ctx context.Context) error {
-			return s.db.Read(ctx, func(r kv.Reader) error { _, err := r.Get([]byte("probe")); return err })
-		},
-	})
+		Probe: st.Probe,
+	}
+	s.api.Open(s.backend)
 }
 
 // breakable is a database that can be told to fail or to hang.

@@ -13,6 +13,7 @@ import (
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/app/internal/httpapi"
+	"coditect.ai/platform/app/internal/kv/faultkv"
 )
 
 func (s *service) metricsText() string {
@@ -50,6 +51,18 @@ func TestReadinessFollowsTheStore(t *testing.T) {
 	s.eventually(func() bool { return status() == http.StatusServiceUnavailable })
 	s.want(http.StatusOK, request{method: "GET", path: contract.HealthPath})
 	s.db.down.Store(false)
+	s.eventually(func() bool { return status() == http.StatusOK })
+	token := s.register("ada@example.org").Tokens.AccessToken
+	s.faults.Follow(func(a faultkv.Attempt) faultkv.Fault { // as a full disk would
+		if a.Write {
+			return faultkv.GiveUpLost
+		}
+		return faultkv.None
+	})
+	s.wantCode(http.StatusServiceUnavailable, "unavailable", request{method: "POST", path: api("/sessions"), token: token})
+	s.want(http.StatusOK, request{method: "GET", path: api("/sessions"), token: token})
+	s.eventually(func() bool { return status() == http.StatusServiceUnavailable })
+	s.faults.Follow(noFault)
 	s.eventually(func() bool { return status() == http.StatusOK })
 	s.api.Drain()
 	r := s.wantCode(http.StatusServiceUnavailable, "unavailable", ready)

@@ -28,6 +28,7 @@ type Route struct {
 	Once     bool         // takes an Idempotency-Key
 	Answer   reflect.Type // of the success envelope's data
 	Bare     bool         // Answer is the whole body: there is no envelope
+	Large    bool         // the answer may have hundreds of KiB: see unsent
 
 	run  func(ctx context.Context, c *call) ([]byte, error)
 	file *file // instead of run
@@ -104,7 +105,7 @@ func always[Out any](route Route, out Out) Route {
 // lists completes a route that answers with a page: items and the cursor of
 // the next page, "" after the last.
 func lists[Item any](route Route, handle func(context.Context, *call) ([]Item, string, error)) Route {
-	route.Answer = reflect.TypeFor[[]Item]()
+	route.Answer, route.Large = reflect.TypeFor[[]Item](), true
 	route.run = func(ctx context.Context, c *call) ([]byte, error) {
 		items, next, err := handle(ctx, c)
 		if err != nil {
@@ -186,6 +187,14 @@ func (res *resource) serve(c *call, vars map[string]string) {
 	if err != nil {
 		c.refuse(err)
 		return
+	}
+	if c.route.Large {
+		release := c.api.unsent.take(c.access.UserID, len(body))
+		if release == nil {
+			c.refuse(errUnread)
+			return
+		}
+		defer release()
 	}
 	c.send(c.route.Status, body)
 }

@@ -72,8 +72,8 @@ type Login struct {
 type Export struct {
 	User       *User     `json:"user"`    // of the first page
 	Tenants    []Tenant  `json:"tenants"` // likewise
-	Logins     []Login   `json:"logins"`  // likewise
 	Factors    *Factors  `json:"factors"` // likewise; what is secret of them is not shown again
+	Logins     []Login   `json:"logins"`
 	Sessions   []Session `json:"sessions"`
 	NextCursor *string   `json:"next_cursor"` // null after the last page
 }

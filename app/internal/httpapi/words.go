@@ -79,7 +79,7 @@ func descriptions() map[string]about {
 		},
 		"GET /ready": {
 			"ready", tagService, "Is it ready for traffic?",
-			"Answers 200 only while the store answers in time.",
+			"Answers 200 only while the store answers in time and takes writes.",
 			[]fault.Code{fault.Unavailable},
 		},
 	})

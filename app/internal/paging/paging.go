@@ -100,18 +100,18 @@ func invalid(field, problem string) *fault.Error {
 	}
 }
 
-// Of makes the page of records, of which one more than limit were asked for.
-// view gives each its form and its id, and tells whether to show it.
-func Of[R, T any](records []R, limit int, view func(R) (item T, id uuid.UUID, shown bool), list string, owner ...uuid.UUID) Page[T] {
-	page := Page[T]{Items: make([]T, 0, min(len(records), limit))}
+// Of makes the page of records, which more follow or do not. view gives each
+// its form and its id, and tells whether to show it.
+func Of[R, T any](records []R, more bool, view func(R) (item T, id uuid.UUID, shown bool), list string, owner ...uuid.UUID) Page[T] {
+	page := Page[T]{Items: make([]T, 0, len(records))}
 	var last uuid.UUID
-	for _, rec := range records[:min(len(records), limit)] {
+	for _, rec := range records {
 		item, id, shown := view(rec)
 		if last = id; shown {
 			page.Items = append(page.Items, item)
 		}
 	}
-	if len(records) > limit {
+	if more {
 		page.Next = Cursor(last, list, owner...)
 	}
 	return page

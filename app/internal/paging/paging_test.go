@@ -40,7 +40,7 @@ func TestPagesLeadOnWhileThereIsMore(t *testing.T) {
 	t.Parallel()
 	records := []uuid.UUID{uuid.New(), uuid.New(), uuid.New()}
 	for limit := 1; limit <= 3; limit++ {
-		page := Of(records, limit, func(id uuid.UUID) (string, uuid.UUID, bool) { return id.String(), id, id != records[0] }, "things")
+		page := Of(records[:limit], limit < len(records), func(id uuid.UUID) (string, uuid.UUID, bool) { return id.String(), id, id != records[0] }, "things")
 		want := ""
 		if limit < 3 {
 			want = Cursor(records[limit-1], "things")

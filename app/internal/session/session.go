@@ -194,19 +194,22 @@ func (s *Service) List(ctx context.Context, a auth.Access, q paging.Request) (pa
 	if err != nil {
 		return paging.Page[Session]{}, err
 	}
-	var found []store.Session
+	var (
+		found []store.Session
+		more  bool
+	)
 	err = s.store.View(ctx, func(r *store.Reader) error {
 		if _, err := auth.Authorize(r, a); err != nil {
 			return err
 		}
 		var err error
-		found, err = r.Sessions(a.TenantID, a.UserID, before, limit+1)
+		found, more, err = r.Sessions(a.TenantID, a.UserID, before, limit)
 		return err
 	})
 	if err != nil {
 		return paging.Page[Session]{}, err
 	}
-	return paging.Of(found, limit, func(f store.Session) (Session, uuid.UUID, bool) {
+	return paging.Of(found, more, func(f store.Session) (Session, uuid.UUID, bool) {
 		return Session(f), f.ID, true
 	}, pages, a.TenantID, a.UserID), nil
 }

@@ -45,8 +45,8 @@ func TestAccountRecordsComeBackAsTheyWere(t *testing.T) {
 		throttle, err3 := r.Throttle(store.TokenHash{9})
 		none, err4 := r.Throttle(store.TokenHash{99})
 		invitation, err5 := r.InvitationByToken(store.TokenHash{10})
-		listed, err6 := r.Invitations(id(2), uuid.Nil, 10)
-		events, err7 := r.Events(id(2), uuid.Nil, 10)
+		listed, _, err6 := r.Invitations(id(2), uuid.Nil, 10)
+		events, _, err7 := r.Events(id(2), uuid.Nil, 10)
 		members, err8 := r.Members(id(2), uuid.Nil, 10)
 		past, err9 := r.Members(id(2), id(1), 10)
 		if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9); err != nil {

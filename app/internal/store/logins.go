@@ -1,10 +1,6 @@
 package store
 
-import (
-	"github.com/google/uuid"
-
-	"coditect.ai/platform/app/internal/kv"
-)
+import "github.com/google/uuid"
 
 // Login returns the user's login, or ErrNotFound where there is none or it has expired.
 func (r *Reader) Login(userID, id uuid.UUID) (Login, error) {
@@ -19,30 +15,12 @@ func (r *Reader) Login(userID, id uuid.UUID) (Login, error) {
 	return l, nil
 }
 
-// Logins returns up to limit logins of the user, newest first, the expired that
-// are not yet swept included; with a before that is not nil, those older than it.
-func (r *Reader) Logins(userID, before uuid.UUID, limit int) ([]Login, error) {
-	page := below(r.space.logins(userID))
-	if before != uuid.Nil {
-		page.End = r.space.login(userID, before)
-	}
-	pairs, err := r.scan(page, kv.RangeOptions{Limit: limit, Reverse: true})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Login, 0, len(pairs))
-	for _, p := range pairs {
-		l, err := decode[Login](p.Value)
-		if err != nil {
-			return nil, err
-		}
-		if l.ID, err = lastID(p.Key); err != nil {
-			return nil, err
-		}
-		l.UserID, l.indexed = userID, l.ExpiresAt
-		out = append(out, l)
-	}
-	return out, nil
+// Logins returns a page of the user's logins as newestFirst does, the expired
+// that are not yet swept included.
+func (r *Reader) Logins(userID, before uuid.UUID, limit int) (page []Login, more bool, err error) {
+	return newestFirst(r, r.space.logins(userID), before, limit, func(l *Login, id uuid.UUID) {
+		l.UserID, l.ID, l.indexed = userID, id, l.ExpiresAt
+	})
 }
 
 // PutLogin adds a login, or replaces one that was read in this transaction,

@@ -29,23 +29,34 @@ func (s *Store) observe(ctx context.Context, kind string) (context.Context, func
 	return s.observer(ctx, kind)
 }
 
+// Outcomes of transactions.
+const (
+	outcomeOK          = "ok"
+	outcomeRefused     = "refused"  // by a rule
+	outcomeConflict    = "conflict" // and retries ran out
+	outcomeUnknown     = "unknown"
+	outcomeUnavailable = "unavailable"
+	outcomeCancelled   = "cancelled"
+	outcomeFailed      = "failed"
+)
+
 // outcomeOf names the end of a transaction: a closed set, for meters.
 func outcomeOf(err error) string {
 	_, isFault := errors.AsType[*fault.Error](err)
 	switch {
 	case err == nil:
-		return "ok"
+		return outcomeOK
 	case isFault, errors.Is(err, ErrNotFound):
-		return "refused" // by a rule
+		return outcomeRefused
 	case errors.Is(err, kv.ErrConflict), errors.Is(err, kv.ErrTooOld):
-		return "conflict" // and retries ran out
+		return outcomeConflict
 	case errors.Is(err, kv.ErrCommitUnknown):
-		return "unknown"
+		return outcomeUnknown
 	case errors.Is(err, kv.ErrUnavailable), errors.Is(err, kv.ErrClosed):
-		return "unavailable"
+		return outcomeUnavailable
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return "cancelled"
+		return outcomeCancelled
 	default:
-		return "failed"
+		return outcomeFailed
 	}
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"github.com/google/uuid"
 
-	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/store/tuple"
 )
 
@@ -14,30 +13,11 @@ func (r *Reader) Session(tenantID, id uuid.UUID) (Session, error) {
 	return s, err
 }
 
-// Sessions returns up to limit sessions of the user in the tenant, newest
-// first; with a before that is not nil, those older than it.
-func (r *Reader) Sessions(tenantID, userID, before uuid.UUID, limit int) ([]Session, error) {
-	page := below(r.space.sessionsByUser(tenantID, userID))
-	if before != uuid.Nil {
-		page.End = r.space.sessionByUser(tenantID, userID, before)
-	}
-	pairs, err := r.scan(page, kv.RangeOptions{Limit: limit, Reverse: true})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Session, 0, len(pairs))
-	for _, p := range pairs {
-		s, err := decode[Session](p.Value)
-		if err != nil {
-			return nil, err
-		}
-		s.TenantID = tenantID
-		if s.ID, err = lastID(p.Key); err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, nil
+// Sessions returns a page of the sessions of the user in the tenant as newestFirst does.
+func (r *Reader) Sessions(tenantID, userID, before uuid.UUID, limit int) (page []Session, more bool, err error) {
+	return newestFirst(r, r.space.sessionsByUser(tenantID, userID), before, limit, func(s *Session, id uuid.UUID) {
+		s.TenantID, s.ID = tenantID, id
+	})
 }
 
 // PutSession adds or replaces a session with its indexes. Its tenant and user never change.

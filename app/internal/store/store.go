@@ -34,6 +34,7 @@ type Store struct {
 	stats counters
 
 	bounds   bounds
+	pulse    pulse
 	observer Observer // nil: nobody
 }
 
@@ -60,6 +61,7 @@ type Tx struct {
 	*Reader
 	kv     kv.Transaction
 	again  bool
+	wrote  bool  // or would, at the commit
 	failed error // of a write
 }
 
@@ -75,15 +77,21 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	s.stats.transactions.Add(1)
 	ctx, done := s.observe(ctx, kindWrite)
 	attempts := 0
+	wrote := false
 	err := s.db.Transact(ctx, func(t kv.Transaction) error {
 		tx := &Tx{Reader: s.reader(t), kv: t, again: attempts > 0}
 		attempts++
-		if err := fn(tx); err != nil {
+		err := fn(tx)
+		if wrote = tx.wrote; err != nil {
 			return err
 		}
 		return tx.failed
 	})
-	done(attempts, outcomeOf(err))
+	outcome := outcomeOf(err)
+	if wrote {
+		s.pulse.note(outcome, s.now())
+	}
+	done(attempts, outcome)
 	return mapped(err)
 }
 
@@ -179,11 +187,13 @@ func (r *Reader) scan(keys kv.Range, opt kv.RangeOptions) ([]kv.Pair, error) {
 }
 
 func (t *Tx) set(key tuple.Key, value []byte) {
+	t.wrote = true
 	t.stats.writes.Add(1)
 	t.kv.Set(key, value)
 }
 
 func (t *Tx) clear(key tuple.Key) {
+	t.wrote = true
 	t.stats.writes.Add(1)
 	t.kv.Clear(key)
 }

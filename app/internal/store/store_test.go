@@ -145,7 +145,7 @@ func TestSessionsPageNewestFirst(t *testing.T) {
 	view(t, env, func(r *store.Reader) error {
 		var got []byte
 		for before := uuid.Nil; ; {
-			page, err := r.Sessions(id(100), id(201), before, 2)
+			page, more, err := r.Sessions(id(100), id(201), before, 2)
 			if err != nil {
 				return err
 			}
@@ -153,7 +153,10 @@ func TestSessionsPageNewestFirst(t *testing.T) {
 				got = append(got, s.ID[0])
 				before = s.ID
 			}
-			if len(page) < 2 {
+			if more != (len(got) < 3) {
+				t.Errorf("more is %t after %v", more, got)
+			}
+			if !more {
 				break
 			}
 		}
@@ -225,7 +228,7 @@ func TestDeletedLeavesNothing(t *testing.T) {
 	env := storetest.New(t)
 	populate(t, env)
 	update(t, env, func(tx *store.Tx) error {
-		logins, err := tx.Logins(id(1), uuid.Nil, 10)
+		logins, _, err := tx.Logins(id(1), uuid.Nil, 10)
 		if err != nil || len(logins) != 1 {
 			return fmt.Errorf("logins: %v, %w", logins, err)
 		}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/store/tuple"
 )
 
@@ -63,10 +62,9 @@ func (r *Reader) InvitationByToken(hash TokenHash) (Invitation, error) {
 	return r.Invitation(ids[0], ids[1])
 }
 
-// Invitations returns up to limit invitations of the tenant, newest first, the
-// expired that are not yet swept included; with a before that is not nil,
-// those older than it.
-func (r *Reader) Invitations(tenantID, before uuid.UUID, limit int) ([]Invitation, error) {
+// Invitations returns a page of the tenant's invitations as newestFirst does,
+// the expired that are not yet swept included.
+func (r *Reader) Invitations(tenantID, before uuid.UUID, limit int) (page []Invitation, more bool, err error) {
 	return newestFirst(r, r.space.invitations(tenantID), before, limit, func(i *Invitation, id uuid.UUID) {
 		i.TenantID, i.ID = tenantID, id
 	})
@@ -86,9 +84,8 @@ func (t *Tx) DeleteInvitation(i Invitation) {
 	t.clear(t.space.tenantExpiry(i.ExpiresAt, nameInvitations, i.TenantID, i.ID))
 }
 
-// Events returns up to limit events of the tenant, newest first; with a before
-// that is not nil, those older than it.
-func (r *Reader) Events(tenantID, before uuid.UUID, limit int) ([]Event, error) {
+// Events returns a page of the tenant's events as newestFirst does.
+func (r *Reader) Events(tenantID, before uuid.UUID, limit int) (page []Event, more bool, err error) {
 	return newestFirst(r, r.space.audit(tenantID), before, limit, func(e *Event, id uuid.UUID) {
 		e.TenantID, e.ID = tenantID, id
 	})
@@ -103,30 +100,4 @@ func (t *Tx) PutEvent(e Event) {
 func (t *Tx) deleteEvent(e Event) {
 	t.clear(t.space.event(e.TenantID, e.ID))
 	t.clear(t.space.tenantExpiry(e.ExpiresAt, nameAudit, e.TenantID, e.ID))
-}
-
-// newestFirst reads a page of records whose keys are list and an id.
-func newestFirst[T record](r *Reader, list tuple.Key, before uuid.UUID, limit int, name func(*T, uuid.UUID)) ([]T, error) {
-	page := below(list)
-	if before != uuid.Nil {
-		page.End = list.UUID(before)
-	}
-	pairs, err := r.scan(page, kv.RangeOptions{Limit: limit, Reverse: true})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]T, 0, len(pairs))
-	for _, p := range pairs {
-		rec, err := decode[T](p.Value)
-		if err != nil {
-			return nil, err
-		}
-		id, err := lastID(p.Key)
-		if err != nil {
-			return nil, err
-		}
-		name(&rec, id)
-		out = append(out, rec)
-	}
-	return out, nil
 }

@@ -112,11 +112,11 @@ func (s *Service) Invite(ctx context.Context, a auth.Access, id uuid.UUID, email
 
 // invitable holds that there is room for an invitation, and use for it.
 func invitable(r *store.Reader, id uuid.UUID, email string) error {
-	open, err := r.Invitations(id, uuid.Nil, maxInvitations)
+	open, more, err := r.Invitations(id, uuid.Nil, maxInvitations)
 	if err != nil {
 		return fmt.Errorf("listing the invitations: %w", err)
 	}
-	if len(open) >= maxInvitations {
+	if more || len(open) >= maxInvitations {
 		return errInvitations
 	}
 	userID, err := r.UserIDByEmail(email)
@@ -142,11 +142,11 @@ func (s *Service) Invitations(ctx context.Context, a auth.Access, id uuid.UUID, 
 		if _, err := member(r, a, id, store.RoleAdmin); err != nil {
 			return err
 		}
-		found, err := r.Invitations(id, before, limit+1)
+		found, more, err := r.Invitations(id, before, limit)
 		if err != nil {
 			return fmt.Errorf("listing the invitations: %w", err)
 		}
-		page = paging.Of(found, limit, func(i store.Invitation) (Invitation, uuid.UUID, bool) {
+		page = paging.Of(found, more, func(i store.Invitation) (Invitation, uuid.UUID, bool) {
 			return viewInvitation(i), i.ID, i.ExpiresAt.After(r.Now())
 		}, invitationPages, id)
 		return nil

@@ -49,16 +49,9 @@ func (s *Service) Members(ctx context.Context, a auth.Access, id uuid.UUID, q pa
 		if err != nil {
 			return fmt.Errorf("listing the members: %w", err)
 		}
-		views := make(map[uuid.UUID]Member, len(found))
-		for _, m := range found {
-			if views[m.UserID], err = viewMember(r, m); err != nil {
-				return err
-			}
-		}
-		page = paging.Of(found, limit, func(m store.Membership) (Member, uuid.UUID, bool) {
-			return views[m.UserID], m.UserID, true
-		}, memberPages, id)
-		return nil
+		views, more, err := viewed(r, found, limit, viewMember)
+		page = paging.Of(views, more, func(m Member) (Member, uuid.UUID, bool) { return m, m.UserID, true }, memberPages, id)
+		return err
 	})
 	return page, err
 }

@@ -141,18 +141,24 @@ func (s *Service) List(ctx context.Context, a auth.Access, q paging.Request) (pa
 		if err != nil {
 			return fmt.Errorf("listing the tenants: %w", err)
 		}
-		views := make(map[uuid.UUID]Tenant, len(found))
-		for _, m := range found {
-			if views[m.TenantID], err = view(r, m); err != nil {
-				return err
-			}
-		}
-		page = paging.Of(found, limit, func(m store.Membership) (Tenant, uuid.UUID, bool) {
-			return views[m.TenantID], m.TenantID, true
-		}, tenantPages, a.UserID)
-		return nil
+		views, more, err := viewed(r, found, limit, view)
+		page = paging.Of(views, more, func(t Tenant) (Tenant, uuid.UUID, bool) { return t, t.ID, true }, tenantPages, a.UserID)
+		return err
 	})
 	return page, err
+}
+
+// viewed gives memberships, of which one more than limit were asked for, the
+// form that view reads for each, and tells whether more follow.
+func viewed[T any](r *store.Reader, found []store.Membership, limit int, view func(*store.Reader, store.Membership) (T, error)) (views []T, more bool, err error) {
+	shown := found[:min(len(found), limit)]
+	views = make([]T, len(shown))
+	for i, m := range shown {
+		if views[i], err = view(r, m); err != nil {
+			return nil, false, err
+		}
+	}
+	return views, len(found) > limit, nil
 }
 
 var errTenants = fault.New(fault.LimitReached, fmt.Sprintf("You are in %d tenants, which is the most; leave one first.", auth.MaxTenants))
@@ -303,11 +309,11 @@ func (s *Service) Audit(ctx context.Context, a auth.Access, id uuid.UUID, q pagi
 		if _, err := member(r, a, id, store.RoleAdmin); err != nil {
 			return err
 		}
-		found, err := r.Events(id, before, limit+1)
+		found, more, err := r.Events(id, before, limit)
 		if err != nil {
 			return fmt.Errorf("listing the events: %w", err)
 		}
-		page = paging.Of(found, limit, func(e store.Event) (Event, uuid.UUID, bool) {
+		page = paging.Of(found, more, func(e store.Event) (Event, uuid.UUID, bool) {
 			return Event{ID: e.ID, At: e.At, ActorID: e.ActorID, Action: e.Action, SubjectID: e.SubjectID, Detail: e.Detail}, e.ID, e.ExpiresAt.After(r.Now())
 		}, auditPages, id)
 		return nil

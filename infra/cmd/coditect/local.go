@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/simcloud/daemon"
 )
 
@@ -14,7 +16,7 @@ func environment(cmd *cobra.Command) func() (*local.Environment, error) {
 	name := cmd.Flags().String("env", local.Name, "the environment")
 	return func() (*local.Environment, error) {
 		if *name != local.Name {
-			return nil, &local.ProblemError{Text: fmt.Sprintf("this command is for the environment %s; use `pulumi %s --stack %s` for one in the cloud.", local.Name, cmd.Name(), *name)}
+			return nil, &problem.Error{Text: fmt.Sprintf("this command is for the environment %s; use `pulumi %s --stack %s` for one in the cloud.", local.Name, cmd.Name(), *name)}
 		}
 		return local.Open(".", cmd.OutOrStdout())
 	}
@@ -28,7 +30,7 @@ func upCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return env.Up(cmd.Context())
+		return operation(cmd, env, env.Up)
 	}
 	return cmd
 }
@@ -42,7 +44,7 @@ func downCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return env.Down(cmd.Context(), *keep)
+		return operation(cmd, env, func(ctx context.Context) error { return env.Down(ctx, *keep) })
 	}
 	return cmd
 }

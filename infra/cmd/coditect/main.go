@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/problem"
 )
 
 // Exit codes, for those who script it.
@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string) int {
 	root := command() //nolint:contextcheck // cobra hands each command its context
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	problem, mendable := errors.AsType[*local.ProblemError](err)
+	mend, mendable := errors.AsType[*problem.Error](err)
 	switch {
 	case err == nil:
 		return 0
@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, "coditect: interrupted; the same command goes on from here.")
 		return exitInterrupted
 	case mendable:
-		fmt.Fprintln(os.Stderr, "coditect: "+problem.Text)
+		fmt.Fprintln(os.Stderr, "coditect: "+mend.Text)
 	case strings.Contains(err.Error(), syscall.ENOSPC.Error()): // told by another process, or an engine: only its words say so
 		fmt.Fprintln(os.Stderr, "coditect: the disk is full: free some space, then run this again; could not "+err.Error())
 	default:
@@ -59,6 +59,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), simcloudCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), consoleCommand(), simcloudCommand())
 	return root
 }

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/console"
+	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/simcloud/daemon"
+	"coditect.ai/platform/infra/simcloud/runtime"
+)
+
+// recentOperations is how many of them the console shows.
+const recentOperations = 20
+
+func consoleCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "console", Short: "Serve the status page of an environment on this machine, until Ctrl-C", Args: cobra.NoArgs}
+	open := environment(cmd)
+	port := cmd.Flags().Int("port", 0, "loopback port of the page; 0 takes a free one")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		env, err := open()
+		if err != nil {
+			return err
+		}
+		executable, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this executable: %w", err)
+		}
+		listener, err := console.Listen(cmd.Context(), *port)
+		if err != nil {
+			return &problem.Error{Text: fmt.Sprintf("port %d of this machine cannot be had: choose another with --port, or leave it out.", *port), Err: err}
+		}
+		c := console.New(console.Options{Environment: local.Name, Sources: sources(env), Actions: actions(executable)})
+		fmt.Fprintf(cmd.OutOrStdout(), "The console of %s is at\n\n  %s\n\nThe address carries the key to it. Ctrl-C ends it.\n", local.Name, c.URL(listener))
+		return c.Serve(cmd.Context(), listener)
+	}
+	return cmd
+}
+
+func sources(env *local.Environment) []console.Source {
+	return []console.Source{
+		{Name: "environment", Fill: func(ctx context.Context, s *console.Snapshot) error {
+			status, err := env.Look(ctx)
+			if err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+				return err
+			}
+			s.Environments = []console.Environment{health(status, err == nil)}
+			return nil
+		}},
+		{Name: "operations", Fill: func(_ context.Context, s *console.Snapshot) (err error) {
+			s.Operations, err = operations(env).Recent(recentOperations)
+			return err
+		}},
+	}
+}
+
+// actions are the operator's own commands.
+func actions(executable string) []console.Action {
+	command := func(words ...string) []string {
+		return append(append([]string{executable}, words...), "--env", local.Name)
+	}
+	return []console.Action{
+		{
+			ID: "up", Title: "Bring up, or heal", Command: command("up"),
+			Consequence: "The environment is brought to what this checkout says. Where it is so already, nothing changes.",
+		},
+		{
+			ID: "down", Title: "Take down, keep data", Danger: true, Command: command("down", "--keep-data"),
+			Consequence: "The environment stops answering. Its volumes and secrets stay for the next time it is brought up.",
+		},
+	}
+}
+
+// health tells how the local environment is from what runs of it.
+func health(status daemon.Status, running bool) console.Environment {
+	e := console.Environment{Name: local.Name, Health: console.Absent, Detail: "It is not up."}
+	if !running {
+		return e
+	}
+	if len(status.Gateways) > 0 {
+		e.URL = status.Gateways[0] + contract.BasePath
+	}
+	serving, short := false, false
+	for _, route := range status.Routes {
+		if route.Path != contract.BasePath {
+			continue
+		}
+		for _, backend := range route.Backends {
+			slot := console.Slot{Name: backend.Service, Weight: backend.Weight, Share: backend.Share}
+			// A slot's Deployment and Service share their name.
+			if i := slices.IndexFunc(status.Workloads, func(w runtime.WorkloadStatus) bool { return w.Name == backend.Service }); i >= 0 {
+				slot.Ready, slot.Desired = status.Workloads[i].Ready, status.Workloads[i].Desired
+			}
+			serving = serving || backend.Weight > 0 && slot.Ready > 0
+			short = short || slot.Ready < slot.Desired || backend.Weight > 0 && slot.Ready == 0
+			e.Slots = append(e.Slots, slot)
+		}
+	}
+	switch {
+	case len(e.Slots) == 0:
+		e.Health, e.Detail = console.Down, "No route leads to the service."
+	case !serving:
+		e.Health, e.Detail = console.Down, "No pod that has traffic is ready."
+	case short:
+		e.Health, e.Detail = console.Degraded, "Some pods are not ready."
+	default:
+		e.Health, e.Detail = console.Healthy, ""
+	}
+	return e
+}

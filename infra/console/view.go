@@ -1,0 +1,125 @@
+package console
+
+import (
+	"time"
+
+	"coditect.ai/platform/infra/journal"
+)
+
+// Snapshot is all that the page shows, at one moment.
+type Snapshot struct {
+	At time.Time `json:"at"`
+	// Environment is the one that the console acts on.
+	Environment  string        `json:"environment"`
+	Environments []Environment `json:"environments"`
+	// Rollout is the one in progress, or the last; nil if there was none.
+	Rollout *Rollout `json:"rollout"`
+	Backups []Backup `json:"backups"` // the newest first
+	// Proven is the last restore that was proven; nil if none was.
+	Proven     *Proven         `json:"proven"`
+	Operations []journal.Entry `json:"operations"` // the newest first
+	Actions    []Action        `json:"actions"`
+	// Run is the action that runs, or the last; nil if there was none.
+	Run *Run `json:"run"`
+	// Unread names what could not be read, and why.
+	Unread []string `json:"unread"`
+}
+
+// Health of an environment, in words.
+const (
+	Healthy  = "healthy"
+	Degraded = "degraded" // it serves, and something is wrong
+	Down     = "down"
+	Absent   = "absent" // it is not there
+)
+
+// Environment is how one environment is.
+type Environment struct {
+	Name   string `json:"name"`
+	URL    string `json:"url"`
+	Health string `json:"health"`
+	Detail string `json:"detail"`
+	Slots  []Slot `json:"slots"`
+}
+
+// Slot is one of the two places of a release.
+type Slot struct {
+	Name    string  `json:"name"`
+	Weight  int     `json:"weight"`  // percent of requests that it is to have
+	Share   float64 `json:"share"`   // of requests that it had, 0 to 1
+	Ready   int     `json:"ready"`   // pods
+	Desired int     `json:"desired"` // pods
+}
+
+// Rollout is a release on its way.
+type Rollout struct {
+	ID      string  `json:"id"`
+	Version string  `json:"version"`
+	State   string  `json:"state"`
+	Stages  []Stage `json:"stages"`
+	// Waiting says what it waits for; Until is when it stops waiting, zero if never.
+	Waiting string    `json:"waiting"`
+	Until   time.Time `json:"until"`
+	Stable  Series    `json:"stable"`
+	Canary  Series    `json:"canary"`
+}
+
+// Stage is one step of a release.
+type Stage struct {
+	Name string `json:"name"`
+	// State is "done", "now", "next" or "failed".
+	State string `json:"state"`
+}
+
+// Series is what was measured of one slot over time.
+type Series struct {
+	Slot   string  `json:"slot"`
+	Points []Point `json:"points"` // the oldest first
+}
+
+// Point is one measurement.
+type Point struct {
+	At        time.Time `json:"at"`
+	Requests  float64   `json:"requests"`   // a second
+	ErrorRate float64   `json:"error_rate"` // 0 to 1
+	P99       float64   `json:"p99"`        // seconds
+}
+
+// Backup is one that can be restored.
+type Backup struct {
+	ID      string    `json:"id"`
+	At      time.Time `json:"at"`
+	Bytes   int64     `json:"bytes"`
+	Records int64     `json:"records"`
+}
+
+// Proven is a restore that was held against its backup.
+type Proven struct {
+	At     time.Time `json:"at"`
+	Backup string    `json:"backup"`
+	RPO    float64   `json:"rpo"` // seconds
+	RTO    float64   `json:"rto"` // seconds
+	OK     bool      `json:"ok"`
+}
+
+// Action is what the page offers to do: a command of the operator's.
+type Action struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	// Consequence says what will happen, for the confirmation.
+	Consequence string `json:"consequence"`
+	// Danger marks what takes traffic or data away.
+	Danger bool `json:"danger"`
+	// Command is what runs; the same may be typed in a terminal.
+	Command []string `json:"command"`
+}
+
+// Run is one run of an action.
+type Run struct {
+	Action  string    `json:"action"`
+	Began   time.Time `json:"began"`
+	Running bool      `json:"running"`
+	// Failure says how it failed; empty if it did not.
+	Failure string `json:"failure"`
+	Output  string `json:"output"` // its end
+}

@@ -1,0 +1,45 @@
+package engine
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
+
+	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/stacks"
+)
+
+// TestLoadRefuses: wrong settings are told all at once, as one problem that the operator can mend.
+func TestLoadRefuses(t *testing.T) {
+	_, err := load("local", config.Map{
+		Key("serviceReplicas"): config.NewValue("0"), Key("gatewayWeightBlu"): config.NewValue("1"),
+	})
+	refusal, ok := errors.AsType[*problem.Error](err)
+	if !ok {
+		t.Fatalf("error %v, want a problem", err)
+	}
+	for _, want := range []string{"Pulumi.local.yaml", "serviceReplicas", "gatewayWeightBlu"} {
+		if !strings.Contains(refusal.Text, want) {
+			t.Errorf("%q does not name %s", refusal.Text, want)
+		}
+	}
+	if _, ok := errors.AsType[*stacks.RefusalError](err); !ok {
+		t.Error("the refusal is not in the chain")
+	}
+}
+
+// TestParse: an earlier file is read as the present one would be, and a damaged one is named.
+func TestParse(t *testing.T) {
+	values, err := Parse("../..", "dev", []byte("config:\n  coditect:clusterNodes: 4\n"))
+	if err != nil || Text(values[Key("clusterNodes")]) != "4" {
+		t.Errorf("%v %v", values, err)
+	}
+	if values, err := Parse("../..", "dev", nil); err != nil || values == nil || len(values) != 0 {
+		t.Errorf("an empty file: %v %v", values, err)
+	}
+	if _, err := Parse("../..", "dev", []byte("config: [")); err == nil || !strings.Contains(err.Error(), "Pulumi.dev.yaml") {
+		t.Errorf("a damaged file: %v", err)
+	}
+}
