@@ -24,6 +24,16 @@ func withStore(ctx context.Context, cfg config.Config, work func(*store.Store) e
 	return errors.Join(work(st), db.Close())
 }
 
+// withAdmitted is withStore for work that wants a whole store of a known schema.
+func withAdmitted(ctx context.Context, cfg config.Config, work func(*store.Store) error) error {
+	return withStore(ctx, cfg, func(st *store.Store) error {
+		if err := st.Admit(ctx); err != nil {
+			return err
+		}
+		return work(st)
+	})
+}
+
 // untilSignal returns a context that ends at the first signal.
 func (c console) untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -62,7 +72,7 @@ func backupCommand(ctx context.Context, c console, args []string) int {
 	ctx, cancel := c.untilSignal(ctx)
 	defer cancel()
 	take := func() error {
-		return withStore(ctx, cfg, func(st *store.Store) error {
+		return withAdmitted(ctx, cfg, func(st *store.Store) error {
 			m, err := dir.Take(ctx, st)
 			if err != nil {
 				return fmt.Errorf("back the store up: %w", err)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,7 +162,7 @@ func fill(t *testing.T, environ []string, n int) {
 	must(t, withStore(t.Context(), cfg, func(st *store.Store) error {
 		return st.Update(t.Context(), func(tx *store.Tx) error {
 			for i := range n {
-				tx.PutSession(store.Session{ID: [16]byte{byte(i), byte(i >> 8)}, Name: strings.Repeat(fmt.Sprint(i), 2000)})
+				tx.PutSession(store.Session{ID: [16]byte{byte(i), byte(i >> 8)}, Name: strings.Repeat(strconv.Itoa(i), 2000)})
 			}
 			return nil
 		})

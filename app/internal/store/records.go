@@ -28,7 +28,7 @@ const (
 // Extra is what a record has that this release does not know: whoever changes a
 // record writes it back as it was, so a newer release loses nothing.
 type Extra struct {
-	Unknown jsontext.Value `json:",unknown"`
+	Unknown jsontext.Value `json:",embed"`
 }
 
 // User is a person who can sign in. Ids are in keys, not in values.
