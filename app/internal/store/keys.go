@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -125,6 +126,9 @@ func (s space) expiry() tuple.Key { return s.prefix.Text(nameExpiry) }
 func (s space) loginExpiry(at time.Time, u, l uuid.UUID) tuple.Key {
 	return s.expiry().Int(at.UnixMilli()).Text(nameLogins).UUID(u).UUID(l)
 }
+
+// at is the key that is so called below the subspace.
+func (s space) at(key []byte) tuple.Key { return append(slices.Clip(s.prefix), key...) }
 
 // below holds the keys that have more elements than prefix.
 func below(prefix tuple.Key) kv.Range { return kv.PrefixRange(prefix) }

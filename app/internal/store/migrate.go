@@ -225,7 +225,7 @@ func (s *Store) migrateStep(ctx context.Context, holder uuid.UUID, m migration) 
 		}
 		rest := below(m.keys(tx.space))
 		if len(at.After) > 0 {
-			rest.Begin = kv.KeyRange(append(tx.space.prefix[:len(tx.space.prefix):len(tx.space.prefix)], at.After...)).End
+			rest.Begin = kv.KeyRange(tx.space.at(at.After)).End
 		}
 		pairs, err := tx.scan(rest, kv.RangeOptions{Limit: migrateBatch})
 		if err != nil {
