@@ -71,7 +71,7 @@ func backupCommand(ctx context.Context, c console, args []string) int {
 	}
 	ctx, cancel := c.untilSignal(ctx)
 	defer cancel()
-	take := func() error {
+	return c.repeat(ctx, *every, func() error {
 		return withAdmitted(ctx, cfg, func(st *store.Store) error {
 			m, err := dir.Take(ctx, st)
 			if err != nil {
@@ -83,27 +83,7 @@ func backupCommand(ctx context.Context, c console, args []string) int {
 			}
 			return err
 		})
-	}
-	for {
-		err := take()
-		switch {
-		case ctx.Err() != nil:
-			return exitOK
-		case err != nil && *every == 0:
-			return c.fail(exitFault, "%v%s", err, backupHint(err))
-		case err != nil:
-			c.fail(exitFault, "%v%s; the next try is in %v", err, backupHint(err), *every)
-		case *every == 0:
-			return exitOK
-		}
-		pause := time.NewTimer(*every)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return exitOK
-		case <-pause.C:
-		}
-	}
+	})
 }
 
 // backupHint is the next step after err.
