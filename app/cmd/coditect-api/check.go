@@ -27,6 +27,8 @@ func checkCommand(ctx context.Context, c console, args []string) int {
 	if faults != nil {
 		return c.badSettings(faults)
 	}
+	ctx, cancel := c.untilSignal(ctx)
+	defer cancel()
 	var repairs []contract.Repair
 	var report store.Report
 	err := withAdmitted(ctx, cfg, func(st *store.Store) (err error) {
