@@ -11,7 +11,8 @@ import (
 var data = []string{
 	"gcp:artifactregistry/repository:Repository", "gcp:certificatemanager/certificate:Certificate",
 	"gcp:certificatemanager/certificateMap:CertificateMap", "gcp:compute/globalAddress:GlobalAddress",
-	"gcp:container/cluster:Cluster", "gcp:secretmanager/secret:Secret", "gcp:storage/bucket:Bucket",
+	"gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork",
+	"gcp:container/cluster:Cluster", "gcp:container/nodePool:NodePool", "gcp:secretmanager/secret:Secret", "gcp:storage/bucket:Bucket",
 	"kubernetes:apps/v1:StatefulSet", "kubernetes:core/v1:Namespace", "kubernetes:core/v1:PersistentVolumeClaim",
 }
 

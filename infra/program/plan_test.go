@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/google"
 	"coditect.ai/platform/infra/policy"
 	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/service"
@@ -39,7 +40,7 @@ func added(env stacks.Environment) map[string]string {
 	if env.Cloud() {
 		values["project"] = "coditect-" + string(env)
 		values["projectNumber"] = "123456789012"
-		values["kubernetesContext"] = "gke_coditect-" + string(env) + "_us-central1-a_coditect"
+		values["clusterAuthorizedNetworks"] = "203.0.113.7/32"
 	}
 	switch env {
 	case stacks.Local:
@@ -88,6 +89,8 @@ type made struct {
 	Inputs             map[string]any
 	Secret             bool
 	DependsOn, Ignored []string
+	// DiesWith is the resource whose end is this one's end too.
+	DiesWith string
 }
 
 // recorder stands for the engine: it keeps what is registered and answers each
@@ -104,6 +107,9 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	}
 	if rpc := args.RegisterRPC; rpc != nil {
 		m.Protect, m.Ignored = rpc.GetProtect(), rpc.GetIgnoreChanges()
+		if with := rpc.GetDeletedWith(); with != "" {
+			m.DiesWith = urn.URN(with).Name()
+		}
 		for _, needed := range rpc.GetDependencies() {
 			m.DependsOn = append(m.DependsOn, string(urn.URN(needed).Type())+" "+urn.URN(needed).Name())
 		}
@@ -114,7 +120,21 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.made = append(r.made, m)
-	return args.Name + "-id", args.Inputs, nil
+	return args.Name + "-id", answer(args), nil
+}
+
+// answer is a resource's inputs and what the cloud adds that others are made of.
+func answer(args pulumi.MockResourceArgs) resource.PropertyMap {
+	outputs := args.Inputs.Copy()
+	switch args.TypeToken {
+	case google.AccountType:
+		email := args.Inputs["accountId"].StringValue() + "@" + args.Inputs["project"].StringValue() + ".iam.gserviceaccount.com"
+		outputs["email"], outputs["member"] = resource.NewProperty(email), resource.NewProperty("serviceAccount:"+email)
+	case google.ClusterType:
+		outputs["endpoint"] = resource.NewProperty("192.0.2.1")
+		outputs["masterAuth"] = resource.NewProperty(resource.PropertyMap{"clusterCaCertificate": resource.NewProperty("AUTHORITY")})
+	}
+	return outputs
 }
 
 func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
@@ -164,6 +184,9 @@ func TestPlans(t *testing.T) {
 				}
 				if m.Protect {
 					got.WriteString(", protected")
+				}
+				if m.DiesWith != "" {
+					got.WriteString(", gone with " + m.DiesWith)
 				}
 				for _, property := range m.Ignored {
 					got.WriteString(", " + property + " only when it is made")
@@ -251,6 +274,21 @@ func TestEveryResourceNamesItsProvider(t *testing.T) {
 		for _, m := range plan(t, env) {
 			if m.Custom && !strings.HasPrefix(m.Type, "pulumi:providers:") && m.Provider == "" {
 				t.Errorf("%s: %s %s has no provider", env, m.Type, m.Name)
+			}
+		}
+	}
+}
+
+// Objects go with the cluster that they live in, and only where there is one.
+func TestObjectsDieWithTheirCluster(t *testing.T) {
+	for _, env := range stacks.Environments() {
+		for _, m := range plan(t, env) {
+			want := ""
+			if env.Cloud() && strings.HasPrefix(m.Type, "kubernetes:") {
+				want = "coditect"
+			}
+			if m.DiesWith != want {
+				t.Errorf("%s: %s %s is gone with %q, want %q", env, m.Type, m.Name, m.DiesWith, want)
 			}
 		}
 	}
