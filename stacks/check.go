@@ -12,6 +12,8 @@ var (
 	imageByDigest  = regexp.MustCompile(`^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
 	projectID      = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
 	projectNumber  = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
+	zone           = regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]+-[a-z]$`)
+	clusterName    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,22}[a-z0-9]$`)
 	region         = regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]+$`)
 	label          = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	hostName       = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
@@ -28,6 +30,8 @@ func check(s *Settings, r *RefusalError, unreadable bool) {
 	if unreadable {
 		return
 	}
+	checkNetwork(s, r)
+	checkCluster(s, r)
 	checkDatabase(s, r)
 	checkService(s, r)
 	checkRoom(s, r)
@@ -51,9 +55,72 @@ func checkCloud(s *Settings, r *RefusalError) {
 		!projectNumber.MatchString(s.Cloud.ProjectNumber) {
 		r.add("projectNumber", "is %q: must be digits alone", s.Cloud.ProjectNumber)
 	}
-	required("kubernetesContext", s.Cloud.KubernetesContext, "the kubeconfig context of its cluster (gcloud container clusters get-credentials)")
 	if required("gatewayHost", s.Gateway.Host, "a host name that certificate and routes are for") && !hostName.MatchString(s.Gateway.Host) {
 		r.add("gatewayHost", "is %q: must be a full domain name in lower case", s.Gateway.Host)
+	}
+}
+
+// checkNetwork wants ranges that are private, apart, and large enough for the nodes.
+func checkNetwork(s *Settings, r *RefusalError) {
+	if !s.Environment.Cloud() {
+		return
+	}
+	ranges := []struct {
+		key string
+		Range
+	}{
+		{"networkNodes", s.Network.Nodes},
+		{"networkPods", s.Network.Pods},
+		{"networkServices", s.Network.Services},
+		{"clusterControlPlane", s.Cluster.ControlPlane},
+	}
+	for i, one := range ranges {
+		if !one.Addr().IsPrivate() {
+			r.add(one.key, "is %s: must be private addresses, of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16", one.Range)
+		}
+		for _, other := range ranges[:i] {
+			if one.Overlaps(other.Prefix) {
+				r.add(one.key, "is %s: overlaps %s, which is %s", one.Range, other.key, other.Range)
+			}
+		}
+	}
+	if s.Cluster.ControlPlane.Bits() != 28 {
+		r.add("clusterControlPlane", "is %s: the control plane takes a range of 16 addresses, a /28", s.Cluster.ControlPlane)
+	}
+	// Every node takes 256 addresses for its pods; an upgrade needs one node more.
+	if bits := s.Network.Pods.Bits(); bits > 24 || 1<<(24-bits) < s.Cluster.MaxNodes+1 {
+		r.add("networkPods", "is %s: clusterMaxNodes is %d, and each node and one more during upgrades takes 256 addresses", s.Network.Pods, s.Cluster.MaxNodes)
+	}
+}
+
+func checkCluster(s *Settings, r *RefusalError) {
+	if !s.Environment.Cloud() {
+		return
+	}
+	c := s.Cluster
+	if !clusterName.MatchString(c.Name) {
+		r.add("clusterName", "is %q: must be 2 to 24 lower-case letters, digits and hyphens, a letter first", c.Name)
+	}
+	in, ok := strings.CutPrefix(c.Location, s.Cloud.Region)
+	if region.MatchString(s.Cloud.Region) && (!ok || (in != "" && !zone.MatchString(c.Location))) {
+		r.add("clusterLocation", "is %q: must be %s or a zone in it, like %s-a", c.Location, s.Cloud.Region, s.Cloud.Region)
+	}
+	if len(c.Authorized) == 0 {
+		r.add("clusterAuthorizedNetworks", "is not set: %s needs the networks that its control plane may be reached from", s.Environment)
+	}
+	for _, network := range c.Authorized {
+		if network.Bits() < 8 {
+			r.add("clusterAuthorizedNetworks", "names %s: the control plane would be open to the world; name the networks of those who operate it", network)
+		}
+	}
+	if len(c.MaintenanceDays) < 2 {
+		r.add("clusterMaintenanceDays", "names %d: GKE wants 48 hours of maintenance in 32 days, which takes two days a week", len(c.MaintenanceDays))
+	}
+	if c.Nodes > c.MaxNodes {
+		r.add("clusterNodes", "is %d: must not exceed clusterMaxNodes, which is %d", c.Nodes, c.MaxNodes)
+	}
+	if zones := c.Zones(); c.Nodes%zones != 0 {
+		r.add("clusterNodes", "is %d: nodes are the same number in each zone, of which %s has %d", c.Nodes, c.Location, zones)
 	}
 }
 
@@ -103,14 +170,14 @@ func checkDatabase(s *Settings, r *RefusalError) {
 	}
 	need := d.Redundancy.Machines()
 	switch {
-	case d.Redundancy == Single && s.Environment.durable():
+	case d.Redundancy == Single && s.Environment.Durable():
 		r.add("databaseRedundancy", "is single: the loss of one node would lose data; %s needs double or triple", s.Environment)
 	case d.Replicas < need:
 		r.add("databaseReplicas", "is %d: with %s redundancy the database stops when one of fewer than %d machines is lost; use %d pods or a lower redundancy",
 			d.Replicas, d.Redundancy, need, need)
 	}
-	if d.Replicas > s.Cloud.ClusterNodes {
-		r.add("databaseReplicas", "is %d: each pod needs a node of its own and clusterNodes is %d", d.Replicas, s.Cloud.ClusterNodes)
+	if d.Replicas > s.Cluster.Nodes {
+		r.add("databaseReplicas", "is %d: each pod needs a node of its own and clusterNodes is %d", d.Replicas, s.Cluster.Nodes)
 	}
 	atMost(r, "databaseCpuRequest", d.CPURequest, "databaseCpuLimit", d.CPULimit)
 	atMost(r, "databaseMemoryRequest", d.MemoryRequest, "databaseMemoryLimit", d.MemoryLimit)
@@ -133,25 +200,25 @@ func checkRoom(s *Settings, r *RefusalError) {
 	if !s.Environment.Cloud() {
 		return
 	}
-	node, err := allocatable(s.Cloud.ClusterMachineType)
+	node, err := allocatable(s.Cluster.MachineType)
 	if err != nil {
-		r.add("clusterMachineType", "is %q: it %v", s.Cloud.ClusterMachineType, err)
+		r.add("clusterMachineType", "is %q: it %v", s.Cluster.MachineType, err)
 		return
 	}
 	// The busiest node runs one database pod and its share of both slots at their floor.
-	share := (len(Slots())*s.Service.Replicas + s.Cloud.ClusterNodes - 1) / s.Cloud.ClusterNodes
+	share := (len(Slots())*s.Service.Replicas + s.Cluster.Nodes - 1) / s.Cluster.Nodes
 	memory := s.Database.MemoryRequest + Memory(share)*s.Service.MemoryRequest
 	cpu := s.Database.CPURequest + CPU(share)*s.Service.CPURequest
 	if memory > node.memory {
 		r.add("clusterMachineType", "is %s: the busiest node must hold %dMi of memory requests (one database pod, %d of the service) and offers %dMi; use a larger machine, more clusterNodes or smaller requests",
-			s.Cloud.ClusterMachineType, memory/MiB, share, node.memory/MiB)
+			s.Cluster.MachineType, memory/MiB, share, node.memory/MiB)
 	}
 	if cpu > node.cpu {
 		r.add("clusterMachineType", "is %s: the busiest node must hold %s CPU of requests (one database pod, %d of the service) and offers %s; use a larger machine, more clusterNodes or smaller requests",
-			s.Cloud.ClusterMachineType, cpu, share, node.cpu)
+			s.Cluster.MachineType, cpu, share, node.cpu)
 	}
 	if s.Database.MemoryLimit > node.memory {
-		r.add("databaseMemoryLimit", "is %s: a node of type %s offers %dMi", s.Database.MemoryLimit, s.Cloud.ClusterMachineType, node.memory/MiB)
+		r.add("databaseMemoryLimit", "is %s: a node of type %s offers %dMi", s.Database.MemoryLimit, s.Cluster.MachineType, node.memory/MiB)
 	}
 }
 

@@ -90,7 +90,11 @@ Settings are checked together before anything is made, and a refusal names every
 		if s.Default != "" {
 			value = "`" + s.Default + "`"
 		}
-		fmt.Fprintf(&b, "| `%s:%s` | %s | %s | %s |\n", stacks.Project, s.Key, value, legal, s.Doc)
+		meaning := s.Doc
+		if s.Immutable != "" {
+			meaning += ". **Fixed once made**: " + s.Immutable
+		}
+		fmt.Fprintf(&b, "| `%s:%s` | %s | %s | %s |\n", stacks.Project, s.Key, value, legal, meaning)
 	}
 	return b.String()
 }

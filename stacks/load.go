@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"encoding"
 	"errors"
 	"fmt"
 	"maps"
@@ -90,6 +91,9 @@ type Setting struct {
 	Values []string
 	// Min and Max bound numbers, quantities and durations; empty where nothing does.
 	Min, Max string
+	// Immutable says why the setting cannot change once the environment is made;
+	// empty where it can.
+	Immutable string
 }
 
 // Table lists every setting, in the order of [Settings].
@@ -121,7 +125,7 @@ func fields(s *Settings) []field {
 			f := field{
 				Setting: Setting{
 					Key: tag.Get("key"), Type: "string", Default: tag.Get("default"), Doc: tag.Get("doc"),
-					Min: tag.Get("min"), Max: tag.Get("max"),
+					Min: tag.Get("min"), Max: tag.Get("max"), Immutable: tag.Get("immutable"),
 				},
 				target: group.Field(j),
 			}
@@ -173,6 +177,8 @@ func (f field) parse(text string) error {
 		return bounded(target, text, f.Min, f.Max, parseMemory)
 	case *CPU:
 		return bounded(target, text, f.Min, f.Max, parseCPU)
+	case encoding.TextUnmarshaler:
+		return target.UnmarshalText([]byte(text))
 	default:
 		// A string, or a type made of one.
 		f.target.SetString(text)

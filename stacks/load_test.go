@@ -16,7 +16,7 @@ var image = "us-central1-docker.pkg.dev/coditect-dev/coditect/api@sha256:" + str
 func cloud(more map[string]string) map[string]string {
 	values := map[string]string{
 		"project": "coditect-dev", "projectNumber": "123456789012",
-		"kubernetesContext": "gke_coditect-dev_us-central1-a_dev", "gatewayHost": "dev.coditect.ai",
+		"clusterAuthorizedNetworks": "203.0.113.7/32", "gatewayHost": "dev.coditect.ai",
 	}
 	maps.Copy(values, more)
 	return values
@@ -58,7 +58,32 @@ func TestRefusals(t *testing.T) {
 	}{
 		"nothing set in a cloud": {"dev", nil, map[string]string{
 			"project": "needs the Google Cloud project", "projectNumber": "gcloud projects describe",
-			"kubernetesContext": "kubeconfig context", "gatewayHost": "host name",
+			"clusterAuthorizedNetworks": "may be reached from", "gatewayHost": "host name",
+		}},
+		"networks that cannot be": {"dev", cloud(map[string]string{
+			"networkNodes": "10.10.0.1/20", "networkPods": "ten", "clusterAuthorizedNetworks": "203.0.113.7/32, everywhere",
+			"clusterMaintenanceDays": "SA,SA", "clusterFreezes": "holidays=2027-01-04/2026-12-18",
+		}), map[string]string{
+			"networkNodes": "first address: 10.10.0.0/20", "networkPods": "like \"10.10.0.0/20\"", "clusterAuthorizedNetworks": "everywhere: must be",
+			"clusterMaintenanceDays": "different days", "clusterFreezes": "end after it begins",
+		}},
+		"networks that do not fit": {"dev", cloud(map[string]string{
+			"networkNodes": "8.8.0.0/20", "networkPods": "10.30.0.0/22", "clusterControlPlane": "172.16.0.0/24", "clusterAuthorizedNetworks": "0.0.0.0/0",
+		}), map[string]string{
+			"networkNodes": "private", "networkPods": "takes 256", "networkServices": "overlaps networkPods", "clusterControlPlane": "a /28",
+			"clusterAuthorizedNetworks": "open to the world",
+		}},
+		"a cluster that GKE would refuse": {"dev", cloud(map[string]string{
+			"clusterName": "Coditect", "clusterMaintenanceDays": "SU", "clusterMaxNodes": "2",
+		}), map[string]string{"clusterName": "2 to 24", "clusterMaintenanceDays": "48 hours", "clusterNodes": "clusterMaxNodes"}},
+		"a cluster in another region": {"dev", cloud(map[string]string{"clusterLocation": "europe-west1-b"}), map[string]string{
+			"clusterLocation": "us-central1 or a zone in it",
+		}},
+		"nodes that do not divide among zones": {"dev", cloud(map[string]string{"clusterLocation": "us-central1", "clusterNodes": "4"}), map[string]string{
+			"clusterNodes": "has 3",
+		}},
+		"freezes that GKE would refuse": {"dev", cloud(map[string]string{"clusterFreezes": "long=2026-01-01/2026-12-01"}), map[string]string{
+			"clusterFreezes": "180 days",
 		}},
 		"every fault at once": {"dev", cloud(map[string]string{
 			"databaseReplica": "3", "serviceReplicas": "many", "clusterNodes": "0", "registryUntaggedAge": "soon",

@@ -31,20 +31,23 @@ func (e Environment) Known() bool {
 // Cloud tells whether e runs on Google Cloud rather than on one machine.
 func (e Environment) Cloud() bool { return e != Local }
 
-// durable tells whether e holds data that people rely on.
-func (e Environment) durable() bool { return e == Staging || e == Prod }
+// Durable tells whether e holds data that people rely on.
+func (e Environment) Durable() bool { return e == Staging || e == Prod }
 
 // Settings is everything that one environment is made from. A value of it that
 // came from [Load] is complete and consistent.
 //
 // Tags: key names the setting, doc says what it is for, default is what holds
 // when it is not set, min and max bound a number, a quantity or a duration, enum
-// lists the only values that are legal.
+// lists the only values that are legal, immutable says why a value cannot change
+// once the environment is made.
 type Settings struct {
 	// Environment is the stack's name, not a setting.
 	Environment Environment
 
 	Cloud    Cloud
+	Network  Network
+	Cluster  Cluster
 	Registry Registry
 	Database Database
 	Service  Service
@@ -53,19 +56,48 @@ type Settings struct {
 
 // Cloud is where the environment lives.
 type Cloud struct {
-	ProjectID          string `key:"project" doc:"Google Cloud project that holds the environment"`
-	ProjectNumber      string `key:"projectNumber" doc:"Number of that project; it names the workload identity of pods in IAM"`
-	Region             string `key:"region" default:"us-central1" doc:"Region of the registry and of regional resources"`
-	KubernetesContext  string `key:"kubernetesContext" doc:"Context of the kubeconfig that reaches the cluster"`
-	Namespace          string `key:"namespace" default:"coditect-app" doc:"Kubernetes namespace of every workload"`
-	ClusterNodes       int    `key:"clusterNodes" default:"3" min:"1" max:"100" doc:"Number of nodes in the cluster; workloads are checked against it"`
-	ClusterMachineType string `key:"clusterMachineType" default:"e2-standard-4" doc:"Machine type of the nodes; workloads are checked against its size"`
-	DeletionProtection bool   `key:"deletionProtection" default:"true" doc:"Refuse to delete what holds data: namespace, database, secrets, registry"`
+	ProjectID          string `key:"project" doc:"Google Cloud project that holds the environment" immutable:"everything would be made again in another project"`
+	ProjectNumber      string `key:"projectNumber" doc:"Number of that project; it names the workload identity of pods in IAM" immutable:"it is the project's own"`
+	Region             string `key:"region" default:"us-central1" doc:"Region of network, cluster, registry and buckets" immutable:"network, cluster, registry and buckets would be made again elsewhere"`
+	Namespace          string `key:"namespace" default:"coditect-app" doc:"Kubernetes namespace of every workload" immutable:"the database and its volumes would be made again in another namespace"`
+	DeletionProtection bool   `key:"deletionProtection" default:"true" doc:"Refuse to delete what holds data or cannot be had again: network, cluster, namespace, database, secrets, registry, buckets, address, certificate"`
+}
+
+// Network is the private network of the environment.
+type Network struct {
+	Nodes    Range `key:"networkNodes" default:"10.10.0.0/20" doc:"Addresses of nodes" immutable:"the subnet and the cluster in it would be replaced"`
+	Pods     Range `key:"networkPods" default:"10.20.0.0/16" doc:"Addresses of pods, 256 for each node" immutable:"the cluster would be replaced"`
+	Services Range `key:"networkServices" default:"10.30.0.0/20" doc:"Addresses of Services" immutable:"the cluster would be replaced"`
+}
+
+// Cluster is the Kubernetes cluster and its nodes.
+type Cluster struct {
+	Name            string  `key:"clusterName" default:"coditect" doc:"Name of the cluster; its network and its nodes' account are named after it" immutable:"the cluster would be replaced"`
+	Location        string  `key:"clusterLocation" default:"us-central1-a" doc:"Zone of the cluster, or the region for nodes and control planes in three zones" immutable:"a zonal cluster never becomes a regional one: it would be replaced"`
+	ControlPlane    Range   `key:"clusterControlPlane" default:"172.16.0.0/28" doc:"Addresses of the control plane, 16 that nothing else uses" immutable:"the cluster would be replaced"`
+	Authorized      Ranges  `key:"clusterAuthorizedNetworks" doc:"Networks from which the control plane answers, comma-separated, like 203.0.113.7/32"`
+	Channel         string  `key:"clusterChannel" default:"REGULAR" enum:"RAPID,REGULAR,STABLE" doc:"Release channel of Kubernetes versions"`
+	MaintenanceDays Days    `key:"clusterMaintenanceDays" default:"SA,SU" doc:"Days on which maintenance may begin, at least two of SU,MO,TU,WE,TH,FR,SA"`
+	MaintenanceHour int     `key:"clusterMaintenanceHour" default:"3" min:"0" max:"23" doc:"Hour (UTC) at which the eight hours of maintenance begin"`
+	Freezes         Freezes `key:"clusterFreezes" doc:"Times without upgrades of nodes or minor versions, comma-separated, like holidays=2026-12-18/2027-01-04"`
+	Nodes           int     `key:"clusterNodes" default:"3" min:"1" max:"100" doc:"Nodes that are always there; workloads are checked against them"`
+	MaxNodes        int     `key:"clusterMaxNodes" default:"6" min:"1" max:"200" doc:"Nodes that the cluster may grow to"`
+	MachineType     string  `key:"clusterMachineType" default:"e2-standard-4" doc:"Machine type of the nodes; workloads are checked against its size"`
+	DiskType        string  `key:"clusterDiskType" default:"pd-standard" enum:"pd-standard,pd-balanced,pd-ssd" doc:"Type of the nodes' own disks"`
+	DiskSize        Memory  `key:"clusterDiskSize" default:"100Gi" min:"30Gi" max:"2Ti" doc:"Size of the nodes' own disks"`
+}
+
+// Zones is the number of zones that nodes are in.
+func (c Cluster) Zones() int {
+	if zone.MatchString(c.Location) {
+		return 1
+	}
+	return 3
 }
 
 // Registry holds the images.
 type Registry struct {
-	Repository   string        `key:"registryRepository" default:"coditect" doc:"Artifact Registry repository of the images"`
+	Repository   string        `key:"registryRepository" default:"coditect" doc:"Artifact Registry repository of the images" immutable:"the images would go with the repository"`
 	KeepVersions int           `key:"registryKeepVersions" default:"30" min:"5" max:"1000" doc:"Most recent versions of each image that cleanup never removes"`
 	UntaggedAge  time.Duration `key:"registryUntaggedAge" default:"336h" min:"24h" max:"8760h" doc:"Age at which cleanup removes an untagged image"`
 }
@@ -105,12 +137,12 @@ func (r Redundancy) Machines() int {
 
 // Database keeps the records.
 type Database struct {
-	Engine        Engine     `key:"databaseEngine" default:"foundationdb" enum:"foundationdb,embedded" doc:"Engine under the service; embedded is for the local environment alone"`
+	Engine        Engine     `key:"databaseEngine" default:"foundationdb" enum:"foundationdb,embedded" doc:"Engine under the service; embedded is for the local environment alone" immutable:"the data would stay behind"`
 	Version       string     `key:"databaseVersion" default:"7.3.79" doc:"FoundationDB version; 7.1 to 7.3 is a stop of all processes, never a rolling change"`
 	Replicas      int        `key:"databaseReplicas" default:"3" min:"1" max:"50" doc:"FoundationDB pods, each on a node of its own"`
 	Redundancy    Redundancy `key:"databaseRedundancy" default:"double" enum:"single,double,triple" doc:"Copies of each record; double survives one lost node of three, triple one of five"`
-	StorageClass  string     `key:"databaseStorageClass" default:"standard-rwo" doc:"StorageClass of the database's volumes; fixed once they exist"`
-	StorageSize   Memory     `key:"databaseStorageSize" default:"50Gi" min:"1Gi" max:"16Ti" doc:"Size of each volume; fixed once they exist"`
+	StorageClass  string     `key:"databaseStorageClass" default:"standard-rwo" doc:"StorageClass of the database's volumes" immutable:"the StatefulSet would be replaced and its volumes left behind"`
+	StorageSize   Memory     `key:"databaseStorageSize" default:"50Gi" min:"1Gi" max:"16Ti" doc:"Size of each volume" immutable:"the StatefulSet would be replaced; docs/runbooks/grow-volumes.md tells how volumes grow in place"`
 	CPURequest    CPU        `key:"databaseCpuRequest" default:"1" min:"1" max:"64" doc:"CPU that each database pod is promised"`
 	CPULimit      CPU        `key:"databaseCpuLimit" default:"2" min:"1" max:"64" doc:"CPU that each database pod may take"`
 	MemoryRequest Memory     `key:"databaseMemoryRequest" default:"4Gi" min:"4Gi" max:"512Gi" doc:"Memory that each database pod is promised; FoundationDB's floor is 4 GB a process"`

@@ -21,6 +21,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/google"
+	"coditect.ai/platform/infra/policy"
 	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
@@ -38,7 +40,7 @@ func added(env stacks.Environment) map[string]string {
 	if env.Cloud() {
 		values["project"] = "coditect-" + string(env)
 		values["projectNumber"] = "123456789012"
-		values["kubernetesContext"] = "gke_coditect-" + string(env) + "_us-central1-a_coditect"
+		values["clusterAuthorizedNetworks"] = "203.0.113.7/32"
 	}
 	switch env {
 	case stacks.Local:
@@ -87,6 +89,8 @@ type made struct {
 	Inputs             map[string]any
 	Secret             bool
 	DependsOn, Ignored []string
+	// DiesWith is the resource whose end is this one's end too.
+	DiesWith string
 }
 
 // recorder stands for the engine: it keeps what is registered and answers each
@@ -103,6 +107,9 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	}
 	if rpc := args.RegisterRPC; rpc != nil {
 		m.Protect, m.Ignored = rpc.GetProtect(), rpc.GetIgnoreChanges()
+		if with := rpc.GetDeletedWith(); with != "" {
+			m.DiesWith = urn.URN(with).Name()
+		}
 		for _, needed := range rpc.GetDependencies() {
 			m.DependsOn = append(m.DependsOn, string(urn.URN(needed).Type())+" "+urn.URN(needed).Name())
 		}
@@ -113,7 +120,21 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.made = append(r.made, m)
-	return args.Name + "-id", args.Inputs, nil
+	return args.Name + "-id", answer(args), nil
+}
+
+// answer is a resource's inputs and what the cloud adds that others are made of.
+func answer(args pulumi.MockResourceArgs) resource.PropertyMap {
+	outputs := args.Inputs.Copy()
+	switch args.TypeToken {
+	case google.AccountType:
+		email := args.Inputs["accountId"].StringValue() + "@" + args.Inputs["project"].StringValue() + ".iam.gserviceaccount.com"
+		outputs["email"], outputs["member"] = resource.NewProperty(email), resource.NewProperty("serviceAccount:"+email)
+	case google.ClusterType:
+		outputs["endpoint"] = resource.NewProperty("192.0.2.1")
+		outputs["masterAuth"] = resource.NewProperty(resource.PropertyMap{"clusterCaCertificate": resource.NewProperty("AUTHORITY")})
+	}
+	return outputs
 }
 
 func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
@@ -163,6 +184,9 @@ func TestPlans(t *testing.T) {
 				}
 				if m.Protect {
 					got.WriteString(", protected")
+				}
+				if m.DiesWith != "" {
+					got.WriteString(", gone with " + m.DiesWith)
 				}
 				for _, property := range m.Ignored {
 					got.WriteString(", " + property + " only when it is made")
@@ -255,28 +279,32 @@ func TestEveryResourceNamesItsProvider(t *testing.T) {
 	}
 }
 
-func TestWhatHoldsDataIsProtected(t *testing.T) {
-	data := []string{
-		"gcp:artifactregistry/repository:Repository", "gcp:secretmanager/secret:Secret",
-		"kubernetes:apps/v1:StatefulSet", "kubernetes:core/v1:Namespace", "kubernetes:core/v1:PersistentVolumeClaim",
-	}
+// Objects go with the cluster that they live in, and only where there is one.
+func TestObjectsDieWithTheirCluster(t *testing.T) {
 	for _, env := range stacks.Environments() {
-		want := env == stacks.Staging || env == stacks.Prod
 		for _, m := range plan(t, env) {
-			if slices.Contains(data, m.Type) && m.Protect != want {
-				t.Errorf("%s: %s %s: protected is %t", env, m.Type, m.Name, m.Protect)
+			want := ""
+			if env.Cloud() && strings.HasPrefix(m.Type, "kubernetes:") {
+				want = "coditect"
+			}
+			if m.DiesWith != want {
+				t.Errorf("%s: %s %s is gone with %q, want %q", env, m.Type, m.Name, m.DiesWith, want)
 			}
 		}
 	}
 }
 
-// Values of secrets never pass through the program: nothing that could hold one is made.
-func TestNoSecretValues(t *testing.T) {
+// Every environment keeps the rules that all resources are held to.
+func TestPolicies(t *testing.T) {
 	for _, env := range stacks.Environments() {
+		var resources []policy.Resource
 		for _, m := range plan(t, env) {
-			if m.Secret || strings.HasSuffix(m.Type, ":SecretVersion") || m.Type == "kubernetes:core/v1:Secret" {
-				t.Errorf("%s: %s %s would put a secret into the state", env, m.Type, m.Name)
+			if m.Custom {
+				resources = append(resources, policy.Resource{Type: m.Type, Name: m.Name, Inputs: m.Inputs, Protect: m.Protect, Secrets: m.Secret})
 			}
+		}
+		for _, f := range policy.Check(policy.Environment{Durable: env.Durable()}, resources) {
+			t.Errorf("%s: %s: %s (rule %s)", env, f.Resource, f.Problem, f.Rule)
 		}
 	}
 }

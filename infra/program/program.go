@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/pulumi/pulumi-gcp/sdk/v7/go/gcp"
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
@@ -18,7 +17,6 @@ import (
 	"coditect.ai/platform/infra/database"
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/pod"
-	"coditect.ai/platform/infra/registry"
 	"coditect.ai/platform/infra/secrets"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
@@ -80,20 +78,13 @@ func configuration(ctx *pulumi.Context) (map[string]string, error) {
 
 // deploy makes the components, from what others need to what needs others.
 func deploy(ctx *pulumi.Context, s stacks.Settings) error {
-	providers, cluster, err := connect(ctx, s)
-	if err != nil {
-		return err
-	}
 	labels := pulumi.StringMap{"platform": pulumi.String(Project), "environment": pulumi.String(string(s.Environment))}
-	images, err := registry.New(ctx, "registry", registry.Args{
-		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Repository: s.Registry.Repository,
-		KeepVersions: s.Registry.KeepVersions, UntaggedAge: s.Registry.UntaggedAge,
-		Labels: labels, Protect: s.Cloud.DeletionProtection,
-	}, providers)
+	ground, err := lay(ctx, s, labels)
 	if err != nil {
 		return err
 	}
-	namespace, err := makeNamespace(ctx, s, cluster)
+	providers, images := ground.providers, ground.images
+	namespace, err := makeNamespace(ctx, s, ground.kubernetes)
 	if err != nil {
 		return err
 	}
@@ -133,32 +124,6 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 	ctx.Export(OutputEngine, pulumi.String(string(s.Database.Engine)))
 	return nil
 }
-
-// connect names the clouds explicitly: no resource may fall back to whatever
-// project or cluster the machine happens to point at.
-func connect(ctx *pulumi.Context, s stacks.Settings) (pulumi.ResourceOption, *kubernetes.Provider, error) {
-	cloud, err := gcp.NewProvider(ctx, "gcp", &gcp.ProviderArgs{
-		Project: pulumi.String(s.Cloud.ProjectID), Region: pulumi.String(s.Cloud.Region),
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("provider of Google Cloud: %w", err)
-	}
-	args := &kubernetes.ProviderArgs{EnableServerSideApply: pulumi.Bool(true)}
-	if s.Environment.Cloud() {
-		args.Context = pulumi.String(s.Cloud.KubernetesContext)
-	} else {
-		args.Kubeconfig = pulumi.String(nowhere)
-	}
-	cluster, err := kubernetes.NewProvider(ctx, "kubernetes", args)
-	if err != nil {
-		return nil, nil, fmt.Errorf("provider of Kubernetes: %w", err)
-	}
-	return pulumi.Providers(cloud, cluster), cluster, nil
-}
-
-// nowhere is a kubeconfig without a cluster: the local environment's simulated
-// provider needs none, and a real one attached by mistake must reach none.
-const nowhere = "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n"
 
 // makeNamespace makes the namespace of every workload, which admits only pods
 // that run without privileges, and returns its name.

@@ -3,14 +3,18 @@ package program_test
 import (
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"coditect.ai/platform/infra/apis"
+	"coditect.ai/platform/infra/cluster"
 	"coditect.ai/platform/infra/database"
 	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/network"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/registry"
@@ -67,6 +71,19 @@ func TestComponentsRefuse(t *testing.T) {
 		body pulumi.RunFunc
 		want []string
 	}{
+		"apis": {func(ctx *pulumi.Context) error {
+			_, err := apis.New(ctx, "a", apis.Args{})
+			return err
+		}, []string{"ProjectID"}},
+		"network": {func(ctx *pulumi.Context) error {
+			same := netip.MustParsePrefix("10.0.0.0/20")
+			_, err := network.New(ctx, "n", network.Args{Nodes: same, Pods: same, Services: netip.MustParsePrefix("10.1.0.0/20")})
+			return err
+		}, []string{"ProjectID", "Region", "Name", "overlap"}},
+		"cluster": {func(ctx *pulumi.Context) error {
+			_, err := cluster.New(ctx, "c", cluster.Args{Location: "us-central1", Nodes: 4, MaxNodes: 3})
+			return err
+		}, []string{"ProjectID", "Network", "/28", "Authorized", "two Days", "zones", "DiskGB"}},
 		"registry": {func(ctx *pulumi.Context) error {
 			_, err := registry.New(ctx, "r", registry.Args{UntaggedAge: time.Second})
 			return err

@@ -10,8 +10,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pulumi/pulumi-gcp/sdk/v7/go/gcp/artifactregistry"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"coditect.ai/platform/infra/google"
 )
 
 // Args of [New].
@@ -50,6 +51,8 @@ type Registry struct {
 
 	// URL is what image names in the repository begin with, without a slash at the end.
 	URL pulumi.StringOutput `pulumi:"url"`
+	// Repository and Location name the repository to who grants access to it.
+	Repository, Location pulumi.StringOutput
 }
 
 // New makes the repository.
@@ -61,28 +64,26 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource("coditect:registry:Registry", name, r, opts...); err != nil {
 		return nil, fmt.Errorf("registry %s: %w", name, err)
 	}
-	repository, err := artifactregistry.NewRepository(ctx, name, &artifactregistry.RepositoryArgs{
-		Project:      pulumi.String(args.ProjectID),
-		Location:     pulumi.String(args.Region),
-		RepositoryId: pulumi.String(args.Repository),
-		Description:  pulumi.String("Images of the Coditect platform"),
-		Format:       pulumi.String("DOCKER"),
-		Labels:       args.Labels,
-		DockerConfig: &artifactregistry.RepositoryDockerConfigArgs{ImmutableTags: pulumi.Bool(true)},
-		CleanupPolicies: artifactregistry.RepositoryCleanupPolicyArray{
-			&artifactregistry.RepositoryCleanupPolicyArgs{
-				Id:     pulumi.String("keep-recent"),
-				Action: pulumi.String("KEEP"),
-				MostRecentVersions: &artifactregistry.RepositoryCleanupPolicyMostRecentVersionsArgs{
-					KeepCount: pulumi.Int(args.KeepVersions),
-				},
+	repository, err := google.New(ctx, google.RepositoryType, name, pulumi.Map{
+		"project":      pulumi.String(args.ProjectID),
+		"location":     pulumi.String(args.Region),
+		"repositoryId": pulumi.String(args.Repository),
+		"description":  pulumi.String("Images of the Coditect platform"),
+		"format":       pulumi.String("DOCKER"),
+		"labels":       args.Labels,
+		"dockerConfig": pulumi.Map{"immutableTags": pulumi.Bool(true)},
+		"cleanupPolicies": pulumi.Array{
+			pulumi.Map{
+				"id":                 pulumi.String("keep-recent"),
+				"action":             pulumi.String("KEEP"),
+				"mostRecentVersions": pulumi.Map{"keepCount": pulumi.Int(args.KeepVersions)},
 			},
-			&artifactregistry.RepositoryCleanupPolicyArgs{
-				Id:     pulumi.String("remove-untagged"),
-				Action: pulumi.String("DELETE"),
-				Condition: &artifactregistry.RepositoryCleanupPolicyConditionArgs{
-					TagState:  pulumi.String("UNTAGGED"),
-					OlderThan: pulumi.String(fmt.Sprintf("%ds", int64(args.UntaggedAge.Seconds()))),
+			pulumi.Map{
+				"id":     pulumi.String("remove-untagged"),
+				"action": pulumi.String("DELETE"),
+				"condition": pulumi.Map{
+					"tagState":  pulumi.String("UNTAGGED"),
+					"olderThan": pulumi.String(fmt.Sprintf("%ds", int64(args.UntaggedAge.Seconds()))),
 				},
 			},
 		},
@@ -90,7 +91,8 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return nil, fmt.Errorf("registry %s: repository: %w", name, err)
 	}
-	r.URL = pulumi.Sprintf("%s-docker.pkg.dev/%s/%s", repository.Location, repository.Project, repository.RepositoryId)
+	r.Repository, r.Location = repository.RepositoryID, repository.Location
+	r.URL = pulumi.Sprintf("%s-docker.pkg.dev/%s/%s", repository.Location, repository.Project, repository.RepositoryID)
 	if err := ctx.RegisterResourceOutputs(r, pulumi.Map{"url": r.URL}); err != nil {
 		return nil, fmt.Errorf("registry %s: outputs: %w", name, err)
 	}

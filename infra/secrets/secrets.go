@@ -11,13 +11,13 @@ import (
 	"fmt"
 	"path"
 
-	"github.com/pulumi/pulumi-gcp/sdk/v7/go/gcp/secretmanager"
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apiextensions"
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/google"
 	"coditect.ai/platform/infra/pod"
 )
 
@@ -82,26 +82,26 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource("coditect:secrets:Secrets", name, s, opts...); err != nil {
 		return nil, fmt.Errorf("secrets %s: %w", name, err)
 	}
-	made := map[string]*secretmanager.Secret{}
+	made := map[string]*google.Resource{}
 	var ids pulumi.StringArray
 	for _, id := range []string{JWT, ClusterFile} {
-		secret, err := secretmanager.NewSecret(ctx, id, &secretmanager.SecretArgs{
-			Project:     pulumi.String(args.ProjectID),
-			SecretId:    pulumi.String(id),
-			Labels:      args.Labels,
-			Replication: &secretmanager.SecretReplicationArgs{Auto: &secretmanager.SecretReplicationAutoArgs{}},
+		secret, err := google.New(ctx, google.SecretType, id, pulumi.Map{
+			"project":     pulumi.String(args.ProjectID),
+			"secretId":    pulumi.String(id),
+			"labels":      args.Labels,
+			"replication": pulumi.Map{"auto": pulumi.Map{}},
 		}, pulumi.Parent(s), pulumi.Protect(args.Protect))
 		if err != nil {
 			return nil, fmt.Errorf("secrets %s: %s: %w", name, id, err)
 		}
 		made[id] = secret
-		ids = append(ids, secret.SecretId)
+		ids = append(ids, secret.SecretID)
 	}
-	reader, err := secretmanager.NewSecretIamMember(ctx, JWT+"-reader", &secretmanager.SecretIamMemberArgs{
-		Project:  pulumi.String(args.ProjectID),
-		SecretId: made[JWT].SecretId,
-		Role:     pulumi.String("roles/secretmanager.secretAccessor"),
-		Member:   principal(args),
+	reader, err := google.New(ctx, google.SecretMemberType, JWT+"-reader", pulumi.Map{
+		"project":  pulumi.String(args.ProjectID),
+		"secretId": made[JWT].SecretID,
+		"role":     pulumi.String("roles/secretmanager.secretAccessor"),
+		"member":   principal(args),
 	}, pulumi.Parent(s))
 	if err != nil {
 		return nil, fmt.Errorf("secrets %s: reader of %s: %w", name, JWT, err)
@@ -116,7 +116,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 			// rotation adds a version in which the old key goes on verifying.
 			"parameters": pulumi.Map{"secrets": pulumi.Sprintf(
 				"- resourceName: projects/%s/secrets/%s/versions/latest\n  path: %s\n",
-				args.ProjectID, made[JWT].SecretId, contract.JWTSecretFile)},
+				args.ProjectID, made[JWT].SecretID, contract.JWTSecretFile)},
 		}},
 	}, pulumi.Parent(s))
 	if err != nil {

@@ -236,6 +236,8 @@ func (b *Backend) value(template string, values map[string]any) (any, error) {
 	switch template {
 	case now:
 		return b.now().UTC().Format(time.RFC3339), nil
+	case authority:
+		return map[string]any{"clusterCaCertificate": base64.StdEncoding.EncodeToString([]byte("simulated"))}, nil
 	case address, number:
 		serial, err := b.objects.NextSerial()
 		if err != nil {

@@ -25,6 +25,8 @@ const (
 	now     = "<now>"     // the time of creation
 	address = "<address>" // an address out of a block for documentation
 	number  = "<number>"  // a unique number
+	// authority is what a cluster's clients know it by.
+	authority = "<authority>"
 )
 
 var created = output{"createTime", now}
@@ -102,6 +104,37 @@ var kinds = map[string]kind{
 	"gcp:storage/bucket:Bucket": {
 		id: "{name}", required: []string{"location"}, replaces: []string{"name", "location", "customPlacementConfig"},
 		outputs: []output{{"url", "gs://{name}"}, {"selfLink", "https://www.googleapis.com/storage/v1/b/{name}"}},
+	},
+	"gcp:compute/router:Router": {
+		id: "projects/{project}/regions/{region}/routers/{name}", required: []string{"network"},
+		replaces: []string{"name", "network", "region", "encryptedInterconnectRouter"},
+		outputs:  []output{{"selfLink", "https://www.googleapis.com/compute/v1/{id}"}, {"creationTimestamp", now}},
+	},
+	"gcp:compute/routerNat:RouterNat": {
+		id: "{project}/{region}/{router}/{name}", required: []string{"router", "sourceSubnetworkIpRangesToNat"},
+		replaces: []string{"name", "router", "region", "endpointTypes", "type"},
+	},
+	"gcp:compute/firewall:Firewall": {
+		id: "projects/{project}/global/firewalls/{name}", required: []string{"network"},
+		replaces: []string{"name", "network", "direction"},
+		outputs:  []output{{"selfLink", "https://www.googleapis.com/compute/v1/{id}"}, {"creationTimestamp", now}},
+	},
+	"gcp:container/cluster:Cluster": {
+		id: "projects/{project}/locations/{location}/clusters/{name}",
+		replaces: []string{
+			"name", "location", "network", "subnetwork", "networkingMode", "ipAllocationPolicy", "description", "initialNodeCount",
+			"defaultMaxPodsPerNode", "clusterIpv4Cidr", "enableAutopilot", "enableTpu", "enableKubernetesAlpha",
+			"confidentialNodes", "datapathProvider", "nodeConfig",
+		},
+		outputs: []output{
+			{"endpoint", address},
+			{"masterAuth", authority},
+			{"selfLink", "https://container.googleapis.com/v1/{id}"},
+		},
+	},
+	"gcp:container/nodePool:NodePool": {
+		id: "{cluster}/nodePools/{name}", required: []string{"cluster"},
+		replaces: []string{"name", "namePrefix", "cluster", "location", "initialNodeCount", "maxPodsPerNode", "placementPolicy"},
 	},
 	"gcp:projects/service:Service": {
 		id: "{project}/{service}", required: []string{"service"}, replaces: []string{"service"},
