@@ -35,6 +35,8 @@ type Args struct {
 	Redundancy   string
 	Coordinators int
 	Size         pod.Size
+	// ExporterImage turns the cluster's status into metrics; "" for none.
+	ExporterImage string
 	// Protect refuses to delete the database.
 	Protect bool
 }

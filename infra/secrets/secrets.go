@@ -27,13 +27,13 @@ const (
 	JWT = "jwt-secret"
 	// ClusterFile holds FoundationDB's cluster file for clients outside the cluster.
 	ClusterFile = "fdb-cluster-file"
+	// BackupKey holds the HMAC key that writes backups, in FoundationDB's own form of JSON.
+	BackupKey = "fdb-backup-credentials"
 )
 
 const (
 	driver = "secrets-store-gke.csi.k8s.io"
 	volume = "secrets"
-	// className is the SecretProviderClass of the service's pods.
-	className = "coditect-api-v5"
 )
 
 // Args of [New].
@@ -41,9 +41,10 @@ type Args struct {
 	ProjectID     string
 	ProjectNumber string
 	Namespace     pulumi.StringInput
-	// Reader is the Kubernetes service account whose pods read the JWT keys.
-	Reader string
-	Labels pulumi.StringMap
+	// Reader is the Kubernetes service account whose pods read the JWT keys, and
+	// BackupReader that of those who read the backup's key; "" where there are none.
+	Reader, BackupReader string
+	Labels               pulumi.StringMap
 	// Protect refuses to delete the secrets.
 	Protect bool
 }
@@ -71,7 +72,12 @@ type Secrets struct {
 	IDs pulumi.StringArrayOutput `pulumi:"ids"`
 	// Part gives a pod of Args.Reader the JWT keys as a file.
 	Part pod.Part
+	// BackupPart gives a pod of Args.BackupReader the backup's key as BackupKeyFile.
+	BackupPart pod.Part
 }
+
+// BackupKeyFile is where pods with [Secrets.BackupPart] find the backup's key.
+var BackupKeyFile = path.Join(contract.SecretsMountPath, BackupKey)
 
 // New makes the secrets, without a value, and lets the reader read.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Secrets, error) {
@@ -82,9 +88,13 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource("coditect:secrets:Secrets", name, s, opts...); err != nil {
 		return nil, fmt.Errorf("secrets %s: %w", name, err)
 	}
-	made := map[string]*google.Resource{}
+	held := []string{JWT, ClusterFile}
+	if args.BackupReader != "" {
+		held = append(held, BackupKey)
+	}
+	made := map[string]pulumi.StringOutput{}
 	var ids pulumi.StringArray
-	for _, id := range []string{JWT, ClusterFile} {
+	for _, id := range held {
 		secret, err := google.New(ctx, google.SecretType, id, pulumi.Map{
 			"project":     pulumi.String(args.ProjectID),
 			"secretId":    pulumi.String(id),
@@ -92,50 +102,24 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 			"replication": pulumi.Map{"auto": pulumi.Map{}},
 		}, pulumi.Parent(s), pulumi.Protect(args.Protect))
 		if err != nil {
-			return nil, fmt.Errorf("secrets %s: %s: %w", name, id, err)
+			return nil, fmt.Errorf("secrets %s: %w", name, err)
 		}
-		made[id] = secret
+		made[id] = secret.SecretID
 		ids = append(ids, secret.SecretID)
 	}
-	reader, err := google.New(ctx, google.SecretMemberType, JWT+"-reader", pulumi.Map{
-		"project":  pulumi.String(args.ProjectID),
-		"secretId": made[JWT].SecretID,
-		"role":     pulumi.String("roles/secretmanager.secretAccessor"),
-		"member":   principal(args),
-	}, pulumi.Parent(s))
-	if err != nil {
-		return nil, fmt.Errorf("secrets %s: reader of %s: %w", name, JWT, err)
+	var err error
+	// The newest version is right here: the file is a ring of keys, and rotation adds
+	// a version in which the old key goes on verifying.
+	if s.Part, err = mount(ctx, args, s, args.Reader, JWT, contract.JWTSecretFile, made[JWT]); err != nil {
+		return nil, fmt.Errorf("secrets %s: %w", name, err)
 	}
-	class, err := apiextensions.NewCustomResource(ctx, className+"-secrets", &apiextensions.CustomResourceArgs{
-		ApiVersion: pulumi.String("secrets-store.csi.x-k8s.io/v1"),
-		Kind:       pulumi.String("SecretProviderClass"),
-		Metadata:   pod.Meta(className, args.Namespace, pod.Labels(className, "secrets", nil), nil),
-		OtherFields: kubernetes.UntypedArgs{"spec": pulumi.Map{
-			"provider": pulumi.String("gke"),
-			// The newest version is right here: the file is a ring of keys, and
-			// rotation adds a version in which the old key goes on verifying.
-			"parameters": pulumi.Map{"secrets": pulumi.Sprintf(
-				"- resourceName: projects/%s/secrets/%s/versions/latest\n  path: %s\n",
-				args.ProjectID, made[JWT].SecretID, contract.JWTSecretFile)},
-		}},
-	}, pulumi.Parent(s))
-	if err != nil {
-		return nil, fmt.Errorf("secrets %s: provider class: %w", name, err)
+	s.Part.Env = corev1.EnvVarArray{
+		pod.Value(contract.EnvJWTSecretFile, path.Join(contract.SecretsMountPath, contract.JWTSecretFile)),
 	}
-	s.Part = pod.Part{
-		Env: corev1.EnvVarArray{
-			pod.Value(contract.EnvJWTSecretFile, path.Join(contract.SecretsMountPath, contract.JWTSecretFile)),
-		},
-		Volumes: corev1.VolumeArray{corev1.VolumeArgs{
-			Name: pulumi.String(volume),
-			Csi: &corev1.CSIVolumeSourceArgs{
-				Driver:           pulumi.String(driver),
-				ReadOnly:         pulumi.Bool(true),
-				VolumeAttributes: pulumi.StringMap{"secretProviderClass": pulumi.String(className)},
-			},
-		}},
-		Mounts: corev1.VolumeMountArray{pod.Mount(volume, contract.SecretsMountPath, true)},
-		Needs:  []pulumi.Resource{reader, class},
+	if args.BackupReader != "" {
+		if s.BackupPart, err = mount(ctx, args, s, args.BackupReader, BackupKey, BackupKey, made[BackupKey]); err != nil {
+			return nil, fmt.Errorf("secrets %s: %w", name, err)
+		}
 	}
 	s.IDs = ids.ToStringArrayOutput()
 	if err := ctx.RegisterResourceOutputs(s, pulumi.Map{"ids": s.IDs}); err != nil {
@@ -144,9 +128,49 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	return s, nil
 }
 
+// mount lets the pods of one service account read one secret, as a file: by a
+// grant on that secret alone, and a class of the driver's that is named after them.
+func mount(ctx *pulumi.Context, args Args, parent pulumi.Resource, reader, id, file string, secret pulumi.StringOutput) (pod.Part, error) {
+	grant, err := google.New(ctx, google.SecretMemberType, id+"-reader", pulumi.Map{
+		"project":  pulumi.String(args.ProjectID),
+		"secretId": secret,
+		"role":     pulumi.String("roles/secretmanager.secretAccessor"),
+		"member":   principal(args, reader),
+	}, pulumi.Parent(parent))
+	if err != nil {
+		return pod.Part{}, fmt.Errorf("reader of %s: %w", id, err)
+	}
+	class, err := apiextensions.NewCustomResource(ctx, reader+"-secrets", &apiextensions.CustomResourceArgs{
+		ApiVersion: pulumi.String("secrets-store.csi.x-k8s.io/v1"),
+		Kind:       pulumi.String("SecretProviderClass"),
+		Metadata:   pod.Meta(reader, args.Namespace, pod.Labels(reader, "secrets", nil), nil),
+		OtherFields: kubernetes.UntypedArgs{"spec": pulumi.Map{
+			"provider": pulumi.String("gke"),
+			"parameters": pulumi.Map{"secrets": pulumi.Sprintf(
+				"- resourceName: projects/%s/secrets/%s/versions/latest\n  path: %s\n",
+				args.ProjectID, secret, file)},
+		}},
+	}, pulumi.Parent(parent))
+	if err != nil {
+		return pod.Part{}, fmt.Errorf("provider class of %s: %w", id, err)
+	}
+	return pod.Part{
+		Volumes: corev1.VolumeArray{corev1.VolumeArgs{
+			Name: pulumi.String(volume),
+			Csi: &corev1.CSIVolumeSourceArgs{
+				Driver:           pulumi.String(driver),
+				ReadOnly:         pulumi.Bool(true),
+				VolumeAttributes: pulumi.StringMap{"secretProviderClass": pulumi.String(reader)},
+			},
+		}},
+		Mounts: corev1.VolumeMountArray{pod.Mount(volume, contract.SecretsMountPath, true)},
+		Needs:  []pulumi.Resource{grant, class},
+	}, nil
+}
+
 // principal names the pods of one Kubernetes service account in IAM, without a
 // Google service account between.
-func principal(a Args) pulumi.StringOutput {
+func principal(a Args, reader string) pulumi.StringOutput {
 	return pulumi.Sprintf("principal://iam.googleapis.com/projects/%s/locations/global/workloadIdentityPools/%s.svc.id.goog/subject/ns/%s/sa/%s",
-		a.ProjectNumber, a.ProjectID, a.Namespace, a.Reader)
+		a.ProjectNumber, a.ProjectID, a.Namespace, reader)
 }

@@ -25,6 +25,8 @@ const (
 	App = "coditect-api-v5"
 	// Port is the port of the slots' Services.
 	Port = 80
+	// InternalPortName names the pods' port that serves metrics.
+	InternalPortName = "internal"
 
 	component = "api"
 )

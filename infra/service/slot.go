@@ -170,7 +170,7 @@ func (s *slot) container() corev1.ContainerArgs {
 		Image:           pulumi.String(s.Image),
 		Args:            pulumi.ToStringArray([]string{contract.ServeCommand}),
 		Env:             env,
-		Ports:           corev1.ContainerPortArray{port("http", contract.Port), port("internal", contract.InternalPort)},
+		Ports:           corev1.ContainerPortArray{port("http", contract.Port), port(InternalPortName, contract.InternalPort)},
 		Resources:       s.Size.Resources(),
 		SecurityContext: pod.ContainerSecurity(),
 		// Liveness never asks the database: restarting the service mends none.
