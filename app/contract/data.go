@@ -52,6 +52,15 @@ type Checked struct {
 	// FaultCount is the number of keys at fault, Faults the first hundred of them, a sentence each.
 	FaultCount int64    `json:"fault_count"`
 	Faults     []string `json:"faults"`
+	// Repairs are, with --repair, what was done about faults, or would be with --apply.
+	Repairs []Repair `json:"repairs,omitempty"`
+}
+
+// Repair says how a fault is mended, or why it is not.
+type Repair struct {
+	Fault  string `json:"fault"`
+	Action string `json:"action,omitempty"`
+	Why    string `json:"why,omitempty"` // there is no action
 }
 
 // VersionAt says that the engine's read version was ReadVersion no later than

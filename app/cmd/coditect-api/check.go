@@ -17,8 +17,13 @@ import (
 func checkCommand(ctx context.Context, c console, args []string) int {
 	flags := flag.NewFlagSet(contract.CheckCommand, flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print JSON")
+	repair := flags.Bool("repair", false, "tell how each fault can be mended")
+	apply := flags.Bool("apply", false, "with --repair: mend what can be mended safely")
 	if !parse(c, flags, args, 0) {
 		return exitUsage
+	}
+	if *apply && !*repair {
+		return c.fail(exitUsage, "--apply belongs to --repair, which tells what would be done")
 	}
 	cfg, _, faults := config.Load(c.environ)
 	if faults != nil {
@@ -28,25 +33,64 @@ func checkCommand(ctx context.Context, c console, args []string) int {
 	if err != nil {
 		return c.fail(exitFault, "%v", err)
 	}
-	report, err := st.Check(ctx)
+	var repairs []contract.Repair
+	if *repair {
+		repairs, err = repairStore(ctx, st, *apply)
+	}
+	var report store.Report
+	if err == nil {
+		report, err = st.Check(ctx)
+	}
 	if err = errors.Join(err, db.Close()); err != nil {
 		return c.fail(exitFault, "check the store: %v", err)
 	}
+	result := checked(report)
+	result.Repairs = repairs
 	if *asJSON {
-		if code := printJSON(c, checked(report)); code != exitOK {
+		if code := printJSON(c, result); code != exitOK {
 			return code
 		}
 	} else {
-		for _, kind := range slices.Sorted(maps.Keys(report.Counts)) {
-			c.print(c.out, "%-20s %d\n", kind, report.Counts[kind])
+		c.printChecked(result, *apply)
+	}
+	switch {
+	case report.OK():
+		return exitOK
+	case *repair && *apply:
+		return c.fail(exitFault, "the store has %d faults left; the repairs above say why each is", report.Disagree)
+	case *repair:
+		return c.fail(exitFault, "the store has %d faults; check --repair --apply mends what can be mended, after a backup", report.Disagree)
+	default:
+		return c.fail(exitFault, "the store has %d faults, such as:\n  - %s\ncheck --repair tells how each can be mended", report.Disagree, strings.Join(report.Problems, "\n  - "))
+	}
+}
+
+// repairStore returns what was done, or would be, and what was left.
+func repairStore(ctx context.Context, st *store.Store, apply bool) ([]contract.Repair, error) {
+	done, left, err := st.Repair(ctx, apply)
+	var repairs []contract.Repair
+	for _, m := range slices.Concat(done, left) {
+		repairs = append(repairs, contract.Repair(m))
+	}
+	return repairs, err
+}
+
+func (c console) printChecked(result contract.Checked, applied bool) {
+	for _, kind := range slices.Sorted(maps.Keys(result.Keys)) {
+		c.print(c.out, "%-20s %d\n", kind, result.Keys[kind])
+	}
+	c.print(c.out, "%-20s %d\n", "schema version", result.SchemaVersion)
+	c.print(c.out, "%-20s %s\n", "fingerprint", result.Fingerprint)
+	for _, r := range result.Repairs {
+		switch {
+		case r.Action == "":
+			c.print(c.out, "left:   %s\n        %s\n", r.Fault, r.Why)
+		case applied:
+			c.print(c.out, "mended: %s\n        %s\n", r.Fault, r.Action)
+		default:
+			c.print(c.out, "would mend: %s\n        %s\n", r.Fault, r.Action)
 		}
-		c.print(c.out, "%-20s %d\n", "schema version", report.Inventory.SchemaVersion)
-		c.print(c.out, "%-20s %s\n", "fingerprint", report.Inventory.Fingerprint)
 	}
-	if !report.OK() {
-		return c.fail(exitFault, "the store has %d faults, such as:\n  - %s", report.Disagree, strings.Join(report.Problems, "\n  - "))
-	}
-	return exitOK
 }
 
 // checked is a report as the contract has it.

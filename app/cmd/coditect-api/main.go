@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/app/internal/config"
 )
 
@@ -53,7 +54,9 @@ func commands() []command {
 		{"serve", "serve", "run the API until SIGTERM", serveCommand},
 		{"config", "config [--markdown]", "print the settings in force, or document every setting", configCommand},
 		{"keygen", "keygen [--algorithm A] [--if-missing] FILE", "write a new signing key to FILE", keygenCommand},
-		{"check", "check [--json]", "check that every record and index of the store agrees", checkCommand},
+		{contract.CheckCommand, "check [--json] [--repair [--apply]]", "check that every record and index of the store agrees", checkCommand},
+		{contract.BackupCommand, "backup --to DIR [--every D] [--keep N]", "back the store up while it is used; --list shows what is there", backupCommand},
+		{contract.RestoreCommand, "restore --from DIR/ID", "fill an empty store with a backup", restoreCommand},
 		{"load", "load [flags] URL", "drive a running service through its users' lives and measure it", loadCommand},
 		{"version", "version [--json]", "print what was built", versionCommand},
 	}

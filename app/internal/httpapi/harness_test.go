@@ -42,6 +42,7 @@ type service struct {
 	store   *store.Store
 	rules   *auth.Service
 	backend *httpapi.Backend
+	wrap    func(kv.Database) kv.Database // stands before the engine; nil: nothing
 	faults  *faultkv.DB
 }
 
@@ -76,13 +77,20 @@ func newClosedService(tb testing.TB, change ...func(*httpapi.Options)) *service 
 func (s *service) open() {
 	s.t.Helper()
 	inner := enginetest.Open(s.t)
-	s.faults = faultkv.Wrap(inner, noFault, 0)
+	engine := inner
+	if s.wrap != nil {
+		engine = s.wrap(inner)
+	}
+	s.faults = faultkv.Wrap(engine, noFault, 0)
 	s.db = &breakable{Database: s.faults}
 	s.t.Cleanup(func() { must(s.t, inner.Close()) })
 	keys, err := auth.ParseKeyring([]byte(auth.GenerateKey() + "\n"))
 	must(s.t, err)
 	st := store.New(s.db, "test", time.Now)
-	rules, err := auth.New(auth.Config{Password: auth.PasswordParams{MemoryKiB: 64, Iterations: 1, Parallelism: 1}}, st, keys, time.Now)
+	rules, err := auth.New(auth.Config{
+		Password:     auth.PasswordParams{MemoryKiB: 64, Iterations: 1, Parallelism: 1},
+		RefreshGrace: time.Hour, // no test here is to depend on how fast it runs
+	}, st, keys, time.Now)
 	must(s.t, err)
 	s.store, s.rules = st, rules
 	s.backend = &httpapi.Backend{

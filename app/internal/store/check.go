@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -89,7 +90,7 @@ func (f *found) add(e entry, of form, problem error) {
 
 // sentence names the key and what is wrong with it.
 func sentence(e entry, of form, problem error) string {
-	name := fmt.Sprintf("%x", e.Key)
+	name := hex.EncodeToString(e.Key)
 	if e.elements != nil {
 		name = fmt.Sprint(e.elements)
 	}

@@ -111,6 +111,7 @@ var forms = map[string]form{
 	"challenges $":   {kind: nameChallenges, class: transient, derive: from(deriveChallenge)},
 	"throttles $":    {kind: nameThrottles, class: transient, derive: from(deriveThrottle)},
 	"outbox $ #":     {kind: nameOutbox, class: transient, derive: from(func(space, entry, Letter) []kv.Pair { return nil })},
+	"loading":        {kind: nameLoading, class: transient, derive: from(func(space, entry, Loading) []kv.Pair { return nil })},
 	"removals $ #":   {kind: nameRemovals, class: transient, derive: from(deriveRemoval), holds: (*Reader).checkRemoval},
 	"removals $ # #": {kind: nameRemovals, class: transient, derive: from(deriveRemoval), holds: (*Reader).checkRemoval},
 

@@ -29,6 +29,7 @@ const (
 	nameOutbox         = "outbox"
 	nameRemovals       = "removals"
 	nameExpiry         = "expiry"
+	nameLoading        = "loading"
 )
 
 // space builds every key of the store:
@@ -52,6 +53,7 @@ const (
 //	throttles/{SHA-256}                              failures of an account or an address
 //	outbox/{unix ms}/{letter}                        letter to send, in order of its next try
 //	removals/{kind}/{id…}                            what the sweeper removes bit by bit
+//	loading                                          mark of a store that is being filled
 //	expiry/{unix ms}/{kind}/{id…}                    nothing: what to sweep, in order of time
 type space struct{ prefix tuple.Key }
 

@@ -144,10 +144,15 @@ func (t *tally) add(s space, e entry, f form) {
 		t.counts, t.hash = map[string]int64{}, sha256.New()
 	}
 	t.counts[f.kind]++
-	for _, part := range [][]byte{e.Key[len(s.prefix):], e.Value} {
+	hashPair(t.hash, kv.Pair{Key: e.Key[len(s.prefix):], Value: e.Value})
+}
+
+// hashPair adds a pair to h so that no two lists of pairs are the same.
+func hashPair(h hash.Hash, p kv.Pair) {
+	for _, part := range [][]byte{p.Key, p.Value} {
 		size := binary.BigEndian.AppendUint32(nil, uint32(len(part))) //nolint:gosec // within kv's limits
-		_, _ = t.hash.Write(size)
-		_, _ = t.hash.Write(part)
+		_, _ = h.Write(size)
+		_, _ = h.Write(part)
 	}
 }
 

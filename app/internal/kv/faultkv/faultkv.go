@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,11 +38,13 @@ const (
 	Unavailable
 	// Slow: the attempt takes Delay longer.
 	Slow
+	// Hung: nothing answers until the context ends; the function did not run.
+	Hung
 )
 
 // Faults lists every fault but None, for tests that go through them all.
 func Faults() []Fault {
-	return []Fault{Conflict, TooOld, UnknownCommitted, UnknownLost, GiveUpCommitted, GiveUpLost, TimeoutBefore, TimeoutAfter, Unavailable, Slow}
+	return []Fault{Conflict, TooOld, UnknownCommitted, UnknownLost, GiveUpCommitted, GiveUpLost, TimeoutBefore, TimeoutAfter, Unavailable, Slow, Hung}
 }
 
 var names = map[Fault]string{
@@ -48,7 +52,7 @@ var names = map[Fault]string{
 	UnknownCommitted: "unknown, committed", UnknownLost: "unknown, lost",
 	GiveUpCommitted: "given up, committed", GiveUpLost: "given up, lost",
 	TimeoutBefore: "timeout before the commit", TimeoutAfter: "timeout after the commit",
-	Unavailable: "unavailable", Slow: "slow",
+	Unavailable: "unavailable", Slow: "slow", Hung: "hung",
 }
 
 // String names the fault as test names show it.
@@ -64,13 +68,28 @@ type Attempt struct {
 // Plan decides an attempt's fate. It is called from every goroutine that uses the database.
 type Plan func(Attempt) Fault
 
-// At injects fault into the first attempt of one call and leaves all others alone.
-func At(call int64, fault Fault) Plan {
+// At injects faults into the first attempts of one call, one each, and leaves all others alone.
+func At(call int64, faults ...Fault) Plan {
 	return func(a Attempt) Fault {
-		if a.Call == call && a.Retry == 0 {
-			return fault
+		if a.Call == call && a.Retry < len(faults) {
+			return faults[a.Retry]
 		}
 		return None
+	}
+}
+
+// Random injects one of the faults, each as likely, into that share of all
+// attempts. The same seed gives the same fates in the same order of attempts.
+func Random(seed uint64, share float64, faults ...Fault) Plan {
+	var mu sync.Mutex
+	source := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated, not to be secret
+	return func(Attempt) Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if source.Float64() >= share {
+			return None
+		}
+		return faults[source.IntN(len(faults))]
 	}
 }
 
@@ -108,12 +127,17 @@ var errAbandon = errors.New("faultkv: attempt abandoned")
 // Transact implements kv.Database.
 func (db *DB) Transact(ctx context.Context, fn func(kv.Transaction) error) error {
 	call := db.calls.Add(1)
+	unknown := false // the outcome of an earlier attempt
 	for retry := range maxRetries {
 		fault := (*db.plan.Load())(Attempt{Call: call, Retry: retry, Write: true})
 		again, err := db.attempt(ctx, fault, fn)
+		if unknown && errors.Is(err, kv.ErrUnavailable) {
+			err = fmt.Errorf("%w: %w", kv.ErrCommitUnknown, err) // that nothing was committed would be a guess
+		}
 		if !again {
 			return err
 		}
+		unknown = unknown || fault == UnknownCommitted || fault == UnknownLost
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -144,6 +168,9 @@ func (db *DB) attempt(ctx context.Context, fault Fault, fn func(kv.Transaction) 
 		}
 	case Unavailable:
 		return false, kv.ErrUnavailable
+	case Hung:
+		<-ctx.Done()
+		return false, ctx.Err()
 	case Slow:
 		if err := db.pause(ctx); err != nil {
 			return false, err
@@ -169,7 +196,7 @@ func (db *DB) abandon(ctx context.Context, fn func(kv.Transaction) error, outcom
 }
 
 // Read implements kv.Database. A read has no commit: of the faults only
-// Unavailable, Slow and the timeouts reach it, and TooOld and Conflict run it again.
+// Unavailable, Slow, Hung and the timeouts reach it, and TooOld and Conflict run it again.
 func (db *DB) Read(ctx context.Context, fn func(kv.Reader) error) error {
 	call := db.calls.Add(1)
 	for retry := range maxRetries {
@@ -183,6 +210,9 @@ func (db *DB) Read(ctx context.Context, fn func(kv.Reader) error) error {
 			return context.DeadlineExceeded
 		case Unavailable:
 			return kv.ErrUnavailable
+		case Hung:
+			<-ctx.Done()
+			return ctx.Err()
 		case Slow:
 			if err := db.pause(ctx); err != nil {
 				return err

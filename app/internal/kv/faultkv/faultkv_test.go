@@ -3,6 +3,7 @@ package faultkv_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,6 +59,7 @@ func TestFaults(t *testing.T) {
 		faultkv.TimeoutAfter:     {1, true, context.DeadlineExceeded},
 		faultkv.Unavailable:      {0, false, kv.ErrUnavailable},
 		faultkv.Slow:             {1, true, nil},
+		faultkv.Hung:             {0, false, context.DeadlineExceeded},
 	}
 	if len(tests) != len(faultkv.Faults())+1 {
 		t.Fatal("a fault is missing in the table")
@@ -66,7 +68,13 @@ func TestFaults(t *testing.T) {
 		t.Run(fault.String(), func(t *testing.T) {
 			db := faultkv.Wrap(open(t), faultkv.At(1, fault), time.Millisecond)
 			runs, seen := 0, ""
-			err := db.Transact(t.Context(), func(tx kv.Transaction) error {
+			ctx := t.Context()
+			if fault == faultkv.Hung {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, 10*time.Millisecond)
+				defer cancel()
+			}
+			err := db.Transact(ctx, func(tx kv.Transaction) error {
 				runs++
 				old, err := tx.Get(key)
 				if err != nil {
@@ -101,11 +109,16 @@ func TestOwnErrors(t *testing.T) {
 	own := errors.New("own")
 	for _, fault := range faultkv.Faults() {
 		db := faultkv.Wrap(open(t), faultkv.At(1, fault), 0)
-		err := db.Transact(t.Context(), func(tx kv.Transaction) error {
+		ctx, cancel := context.WithCancel(t.Context())
+		if fault == faultkv.Hung {
+			cancel()
+		}
+		err := db.Transact(ctx, func(tx kv.Transaction) error {
 			tx.Set(key, []byte("v"))
 			return own
 		})
-		if !errors.Is(err, own) && fault != faultkv.Unavailable {
+		cancel()
+		if !errors.Is(err, own) && fault != faultkv.Unavailable && fault != faultkv.Hung {
 			t.Errorf("%s: error %v, want the function's own", fault, err)
 		}
 		if got := read(t, db); got != "" {
@@ -135,4 +148,41 @@ func TestSlowIsCancelled(t *testing.T) {
 			t.Errorf("Transact returns %v, want %v", err, context.DeadlineExceeded)
 		}
 	})
+}
+
+// TestSeveralFaults: one attempt after the other meets its own, and an outcome
+// that was unknown once stays unknown when the database goes away.
+func TestSeveralFaults(t *testing.T) {
+	db := faultkv.Wrap(open(t), faultkv.At(1, faultkv.UnknownCommitted, faultkv.Conflict, faultkv.Unavailable), 0)
+	runs := 0
+	err := db.Transact(t.Context(), func(tx kv.Transaction) error {
+		runs++
+		tx.Set(key, []byte("v"))
+		return nil
+	})
+	if !errors.Is(err, kv.ErrCommitUnknown) || runs != 2 || read(t, db) != "v" {
+		t.Errorf("%v after %d runs", err, runs)
+	}
+}
+
+// TestRandom: a seed is a history of faults, in about the share asked for.
+func TestRandom(t *testing.T) {
+	fates := func(seed uint64) (all []faultkv.Fault) {
+		plan := faultkv.Random(seed, 0.5, faultkv.Conflict, faultkv.Unavailable)
+		for range 1000 {
+			all = append(all, plan(faultkv.Attempt{}))
+		}
+		return all
+	}
+	one, again, other := fates(1), fates(1), fates(2)
+	if !slices.Equal(one, again) || slices.Equal(one, other) {
+		t.Error("the seed does not decide")
+	}
+	count := map[faultkv.Fault]int{}
+	for _, f := range one {
+		count[f]++
+	}
+	if len(count) != 3 || count[faultkv.None] < 400 || count[faultkv.None] > 600 {
+		t.Errorf("%v", count)
+	}
 }
