@@ -1,6 +1,8 @@
 package stacks
 
 import (
+	"net"
+	"net/mail"
 	"regexp"
 	"slices"
 	"strconv"
@@ -36,6 +38,7 @@ func check(s *Settings, r *RefusalError, unreadable bool) {
 	checkDatabase(s, r)
 	checkService(s, r)
 	checkRoom(s, r)
+	checkMail(s, r)
 	checkBackup(s, r)
 	checkWatching(s, r)
 	checkSplit(s, r)
@@ -174,6 +177,11 @@ func checkDatabase(s *Settings, r *RefusalError) {
 	if d.Engine != FoundationDB {
 		return
 	}
+	for _, network := range d.Clients {
+		if !network.Addr().IsPrivate() || network.Bits() < 8 {
+			r.add("databaseClients", "names %s: FoundationDB trusts whoever reaches it; only private networks may", network)
+		}
+	}
 	need := d.Redundancy.Machines()
 	switch {
 	case d.Redundancy == Single && s.Environment.durable():
@@ -221,6 +229,20 @@ func checkBackup(s *Settings, r *RefusalError) {
 	if number, err := strconv.Atoi(patch); !found || err != nil || number < firstToGoogle {
 		r.add("backupAccessId", "is set, and databaseVersion is %s: only from 7.3.%d on does FoundationDB name the host in TLS, without which Google's storage refuses its backups; upgrade the database first, or leave this empty",
 			s.Database.Version, firstToGoogle)
+	}
+}
+
+func checkMail(s *Settings, r *RefusalError) {
+	m := s.Mail
+	if m.Server == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(m.Server)
+	if number, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || number == 0 {
+		r.add("mailServer", "is %q: must be HOST:PORT, like smtp.example.com:587", m.Server)
+	}
+	if _, err := mail.ParseAddress(m.From); err != nil {
+		r.add("mailFrom", "is %q: letters need a sender, like Coditect <no-reply@coditect.ai>", m.From)
 	}
 }
 

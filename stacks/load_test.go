@@ -75,6 +75,12 @@ func TestRefusals(t *testing.T) {
 			"monitoringRunbooks": "https://", "databaseExporterImage": "exact image", "deliveryRepository": "OWNER/NAME", "deliveryTag": "regular expression",
 			"deliveryClientSum": "64 hexadecimal",
 		}},
+		"a database open to the world": {"dev", cloud(map[string]string{"databaseClients": "10.0.0.0/8,0.0.0.0/0"}), map[string]string{
+			"databaseClients": "only private networks",
+		}},
+		"letters without a sender": {"dev", cloud(map[string]string{"mailServer": "smtp.example.com"}), map[string]string{
+			"mailServer": "HOST:PORT", "mailFrom": "need a sender",
+		}},
 		"a letter to nobody": {"dev", cloud(map[string]string{"monitoringEmails": "oncall"}), map[string]string{"monitoringEmails": "must be an address"}},
 		"an exporter of another minor version": {"dev", cloud(map[string]string{"databaseVersion": "7.1.27"}), map[string]string{
 			"databaseExporterImage": "of FoundationDB 7.1",

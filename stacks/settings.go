@@ -53,6 +53,7 @@ type Settings struct {
 	Service  Service
 	Gateway  Gateway
 
+	Mail       Mail
 	Frontend   Frontend
 	Legacy     Legacy
 	Backup     Backup
@@ -154,6 +155,7 @@ type Database struct {
 	MemoryRequest Memory     `key:"databaseMemoryRequest" default:"4Gi" min:"4Gi" max:"512Gi" doc:"Memory that each database pod is promised; FoundationDB's floor is 4 GB a process"`
 	MemoryLimit   Memory     `key:"databaseMemoryLimit" default:"8Gi" min:"4Gi" max:"512Gi" doc:"Memory that each database pod may take; the process's own bounds follow from it"`
 	ExporterImage string     `key:"databaseExporterImage" default:"docker.io/clevercloud/fdbexporter:2.3.3-7.3.69" doc:"Image that turns the database's status into metrics, with a client of the database's own minor version; empty for none"`
+	Clients       Ranges     `key:"databaseClients" doc:"Networks of the VPC whose own clients may reach the database, comma-separated; empty: pods alone"`
 	Generation    int        `key:"databaseGeneration" default:"1" min:"1" max:"1000000" doc:"Raised when the database is rebuilt from a backup: a rebuilt cluster needs an identity of its own"`
 }
 
@@ -182,6 +184,13 @@ type Gateway struct {
 	DrainTimeout   time.Duration `key:"gatewayDrainTimeout" default:"60s" min:"1s" max:"1h" doc:"Time that requests under way are given when a pod leaves"`
 	LogPercent     int           `key:"gatewayLogPercent" default:"100" min:"0" max:"100" doc:"Percent of requests that the load balancer logs"`
 	LocalPort      int           `key:"gatewayLocalPort" default:"8088" min:"1024" max:"65535" doc:"Loopback port of the gateway in the local environment; elsewhere it is 443"`
+}
+
+// Mail is how the service sends letters.
+type Mail struct {
+	Server string `key:"mailServer" doc:"SMTP server that letters are given to, HOST:PORT with STARTTLS; empty: none are sent"`
+	From   string `key:"mailFrom" doc:"Sender of letters, like Coditect <no-reply@coditect.ai>"`
+	User   string `key:"mailUser" doc:"User at that server, whose password is in the secret mail-password; empty: none"`
 }
 
 // Frontend is the web application.

@@ -37,6 +37,8 @@ type Args struct {
 	Size         pod.Size
 	// ExporterImage turns the cluster's status into metrics; "" for none.
 	ExporterImage string
+	// Clients are networks outside the cluster that may reach the database, through an internal address.
+	Clients []string
 	// Protect refuses to delete the database.
 	Protect bool
 }

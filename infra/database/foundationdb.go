@@ -115,16 +115,19 @@ func (c *cluster) serve(ctx *pulumi.Context) error {
 	if err != nil {
 		return fmt.Errorf("headless service: %w", err)
 	}
-	// The address inside the network for clients outside the cluster: what an
-	// operator's own tools are pointed at. Its balancer is never public.
+	if len(c.Clients) == 0 {
+		return nil
+	}
+	// The coordinators' address inside the network, for clients outside the cluster;
+	// its balancer is never public. The other processes they find at their pods' own.
 	_, err = corev1.NewService(ctx, proxy, &corev1.ServiceArgs{
 		Metadata: pod.Meta(proxy, c.Namespace, pod.Labels(statefulSet, component, nil), map[string]string{
 			"networking.gke.io/load-balancer-type": "Internal", "pulumi.com/skipAwait": "true",
 		}),
 		Spec: &corev1.ServiceSpecArgs{
 			Type:                  pulumi.String("LoadBalancer"),
-			ExternalTrafficPolicy: pulumi.String("Local"),
-			Selector:              pulumi.ToStringMap(selector),
+			ExternalTrafficPolicy: pulumi.String("Local"), LoadBalancerSourceRanges: pulumi.ToStringArray(c.Clients),
+			Selector: pulumi.ToStringMap(selector),
 			Ports: corev1.ServicePortArray{corev1.ServicePortArgs{
 				Name: pulumi.String("fdb"), Port: pulumi.Int(port), TargetPort: pulumi.Int(port), Protocol: pulumi.String("TCP"),
 			}},
@@ -310,6 +313,9 @@ func (c *cluster) guard(ctx *pulumi.Context) error {
 	clients := networkingv1.NetworkPolicyPeerArray{networkingv1.NetworkPolicyPeerArgs{
 		PodSelector: pod.Selector(map[string]string{clientLabel: "true"}),
 	}}
+	for _, network := range c.Clients {
+		clients = append(clients, pod.Range(network))
+	}
 	if _, err := networkingv1.NewNetworkPolicy(ctx, statefulSet, &networkingv1.NetworkPolicyArgs{
 		Metadata: pod.Meta(statefulSet, c.Namespace, pod.Labels(statefulSet, component, nil), nil),
 		Spec: &networkingv1.NetworkPolicySpecArgs{

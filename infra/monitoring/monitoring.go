@@ -94,7 +94,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource("coditect:monitoring:Monitoring", name, m, opts...); err != nil {
 		return nil, fmt.Errorf("monitoring %s: %w", name, err)
 	}
-	w := &watch{Args: args, parent: m}
+	w := &watch{Args: args, parent: m, channels: pulumi.StringArray{}}
 	for _, step := range []func(*pulumi.Context) error{w.collect, w.keepLogs, w.tell, w.objectives, w.alert, w.dashboard} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("monitoring %s: %w", name, err)

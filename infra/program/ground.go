@@ -114,6 +114,15 @@ func companionPorts(s stacks.Settings) []int {
 	return ports
 }
 
+// addresses are ranges as Kubernetes reads them.
+func addresses(ranges stacks.Ranges) []string {
+	var found []string
+	for _, one := range ranges {
+		found = append(found, one.String())
+	}
+	return found
+}
+
 func prefixes(ranges stacks.Ranges) []netip.Prefix {
 	var found []netip.Prefix
 	for _, one := range ranges {

@@ -41,6 +41,18 @@ func added(env stacks.Environment) map[string]string {
 		values["projectNumber"] = "123456789012"
 		values["clusterAuthorizedNetworks"] = "203.0.113.7/32"
 	}
+	if env == stacks.Prod {
+		// Everything that there can be.
+		for key, value := range map[string]string{
+			"databaseClients": "10.40.0.0/24", "frontendImage": image("3"), "legacyImage": image("4"), "legacyPort": "8000",
+			"backupAccessId": "GOOG1EXAMPLEEXAMPLEEXAMPLE", "clusterFreezes": "holidays=2026-12-18/2027-01-04",
+			"mailServer": "smtp.example.com:587", "mailFrom": "Coditect <no-reply@coditect.ai>", "mailUser": "coditect",
+			"monitoringEmails": "oncall@coditect.ai", "monitoringRunbooks": "https://docs.coditect.ai/runbooks",
+			"deliveryRepository": "coditect/platform", "deliveryClientSum": strings.Repeat("5", 64),
+		} {
+			values[key] = value
+		}
+	}
 	switch env {
 	case stacks.Local:
 		values["serviceImageBlue"] = image("1")
@@ -129,6 +141,14 @@ func answer(args pulumi.MockResourceArgs) resource.PropertyMap {
 	case google.AccountType:
 		email := args.Inputs["accountId"].StringValue() + "@" + args.Inputs["project"].StringValue() + ".iam.gserviceaccount.com"
 		outputs["email"], outputs["member"] = resource.NewProperty(email), resource.NewProperty("serviceAccount:"+email)
+	case google.GlobalAddressType:
+		outputs["address"] = resource.NewProperty("192.0.2.2")
+	case google.AuthorizationType:
+		outputs["dnsResourceRecords"] = resource.NewProperty([]resource.PropertyValue{resource.NewProperty(resource.PropertyMap{
+			"name": resource.NewProperty("_acme-challenge"), "type": resource.NewProperty("CNAME"), "data": resource.NewProperty("proof"),
+		})})
+	case google.LogBucketType, google.ChannelType, google.ObjectiveType:
+		outputs["name"] = resource.NewProperty("projects/p/" + args.Name)
 	case google.ClusterType:
 		outputs["endpoint"] = resource.NewProperty("192.0.2.1")
 		outputs["masterAuth"] = resource.NewProperty(resource.PropertyMap{"clusterCaCertificate": resource.NewProperty("AUTHORITY")})
@@ -296,6 +316,7 @@ func TestObjectsDieWithTheirCluster(t *testing.T) {
 func TestWhatHoldsDataIsProtected(t *testing.T) {
 	data := []string{
 		google.RepositoryType, google.SecretType,
+		google.BucketType, google.GlobalAddressType, google.CertificateType, google.CertificateMapType, google.CertificateEntryType, google.AuthorizationType,
 		google.NetworkType, google.SubnetworkType, google.ClusterType, google.NodePoolType,
 		"kubernetes:apps/v1:StatefulSet", "kubernetes:core/v1:Namespace", "kubernetes:core/v1:PersistentVolumeClaim",
 	}

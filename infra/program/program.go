@@ -94,7 +94,7 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 	backedUp := s.Environment.Cloud() && s.Backup.AccessID != ""
 	grants := secrets.Args{
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber,
-		Namespace: namespace, Reader: service.App, Labels: labels, Protect: s.Cloud.DeletionProtection,
+		Namespace: namespace, Reader: service.App, Mail: s.Mail.Server != "" && s.Mail.User != "", Labels: labels, Protect: s.Cloud.DeletionProtection,
 	}
 	if backedUp {
 		grants.BackupReader = backup.App
@@ -174,6 +174,7 @@ func databaseArgs(s stacks.Settings, namespace pulumi.StringInput) database.Args
 			MemoryRequest: d.MemoryRequest, MemoryLimit: d.MemoryLimit,
 		},
 		ExporterImage: d.ExporterImage,
+		Clients:       addresses(d.Clients),
 		Protect:       s.Cloud.DeletionProtection,
 	}
 }
@@ -184,6 +185,10 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 		slots = append(slots, service.Slot{Name: string(slot), Image: s.Image(slot)})
 	}
 	local := !s.Environment.Cloud()
+	var letters *service.Mail
+	if s.Mail.Server != "" {
+		letters = &service.Mail{Server: s.Mail.Server, From: s.Mail.From, User: s.Mail.User}
+	}
 	return service.Args{
 		Namespace: namespace,
 		Slots:     slots,
@@ -197,6 +202,7 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 		Callers:    gateway.Callers(local),
 		Hops:       gateway.Hops(local),
 		PublicHost: s.Gateway.Host,
+		Mail:       letters,
 		OwnAddress: local,
 	}
 }

@@ -29,6 +29,8 @@ const (
 	ClusterFile = "fdb-cluster-file"
 	// BackupKey holds the HMAC key that writes backups, in FoundationDB's own form of JSON.
 	BackupKey = "fdb-backup-credentials"
+	// MailPassword is that of the user who sends the service's letters.
+	MailPassword = "mail-password"
 )
 
 const (
@@ -44,7 +46,9 @@ type Args struct {
 	// Reader is the Kubernetes service account whose pods read the JWT keys, and
 	// BackupReader that of those who read the backup's key; "" where there are none.
 	Reader, BackupReader string
-	Labels               pulumi.StringMap
+	// Mail tells that the reader reads the password of its mail server too.
+	Mail   bool
+	Labels pulumi.StringMap
 	// Protect refuses to delete the secrets.
 	Protect bool
 }
@@ -92,6 +96,13 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if args.BackupReader != "" {
 		held = append(held, BackupKey)
 	}
+	// The newest version is right here: the file is a ring of keys, and rotation adds
+	// a version in which the old key goes on verifying.
+	files := []file{{JWT, contract.JWTSecretFile}}
+	if args.Mail {
+		held = append(held, MailPassword)
+		files = append(files, file{MailPassword, contract.MailPasswordFile})
+	}
 	made := map[string]pulumi.StringOutput{}
 	var ids pulumi.StringArray
 	for _, id := range held {
@@ -108,16 +119,14 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		ids = append(ids, secret.SecretID)
 	}
 	var err error
-	// The newest version is right here: the file is a ring of keys, and rotation adds
-	// a version in which the old key goes on verifying.
-	if s.Part, err = mount(ctx, args, s, args.Reader, JWT, contract.JWTSecretFile, made[JWT]); err != nil {
+	if s.Part, err = mount(ctx, args, s, args.Reader, made, files); err != nil {
 		return nil, fmt.Errorf("secrets %s: %w", name, err)
 	}
 	s.Part.Env = corev1.EnvVarArray{
 		pod.Value(contract.EnvJWTSecretFile, path.Join(contract.SecretsMountPath, contract.JWTSecretFile)),
 	}
 	if args.BackupReader != "" {
-		if s.BackupPart, err = mount(ctx, args, s, args.BackupReader, BackupKey, BackupKey, made[BackupKey]); err != nil {
+		if s.BackupPart, err = mount(ctx, args, s, args.BackupReader, made, []file{{BackupKey, BackupKey}}); err != nil {
 			return nil, fmt.Errorf("secrets %s: %w", name, err)
 		}
 	}
@@ -128,31 +137,38 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	return s, nil
 }
 
-// mount lets the pods of one service account read one secret, as a file: by a
-// grant on that secret alone, and a class of the driver's that is named after them.
-func mount(ctx *pulumi.Context, args Args, parent pulumi.Resource, reader, id, file string, secret pulumi.StringOutput) (pod.Part, error) {
-	grant, err := google.New(ctx, google.SecretMemberType, id+"-reader", pulumi.Map{
-		"project":  pulumi.String(args.ProjectID),
-		"secretId": secret,
-		"role":     pulumi.String("roles/secretmanager.secretAccessor"),
-		"member":   principal(args, reader),
-	}, pulumi.Parent(parent))
-	if err != nil {
-		return pod.Part{}, fmt.Errorf("reader of %s: %w", id, err)
+// file is a secret as pods find it.
+type file struct{ id, name string }
+
+// mount lets the pods of one service account read secrets, as files: by grants on
+// those alone, and a class of the driver's that is named after the account.
+func mount(ctx *pulumi.Context, args Args, parent pulumi.Resource, reader string, made map[string]pulumi.StringOutput, files []file) (pod.Part, error) {
+	var needs []pulumi.Resource
+	listed := pulumi.String("").ToStringOutput()
+	for _, f := range files {
+		grant, err := google.New(ctx, google.SecretMemberType, f.id+"-reader", pulumi.Map{
+			"project":  pulumi.String(args.ProjectID),
+			"secretId": made[f.id],
+			"role":     pulumi.String("roles/secretmanager.secretAccessor"),
+			"member":   principal(args, reader),
+		}, pulumi.Parent(parent))
+		if err != nil {
+			return pod.Part{}, fmt.Errorf("reader of %s: %w", f.id, err)
+		}
+		needs = append(needs, grant)
+		listed = pulumi.Sprintf("%s- resourceName: projects/%s/secrets/%s/versions/latest\n  path: %s\n", listed, args.ProjectID, made[f.id], f.name)
 	}
 	class, err := apiextensions.NewCustomResource(ctx, reader+"-secrets", &apiextensions.CustomResourceArgs{
 		ApiVersion: pulumi.String("secrets-store.csi.x-k8s.io/v1"),
 		Kind:       pulumi.String("SecretProviderClass"),
 		Metadata:   pod.Meta(reader, args.Namespace, pod.Labels(reader, "secrets", nil), nil),
 		OtherFields: kubernetes.UntypedArgs{"spec": pulumi.Map{
-			"provider": pulumi.String("gke"),
-			"parameters": pulumi.Map{"secrets": pulumi.Sprintf(
-				"- resourceName: projects/%s/secrets/%s/versions/latest\n  path: %s\n",
-				args.ProjectID, secret, file)},
+			"provider":   pulumi.String("gke"),
+			"parameters": pulumi.Map{"secrets": listed},
 		}},
 	}, pulumi.Parent(parent))
 	if err != nil {
-		return pod.Part{}, fmt.Errorf("provider class of %s: %w", id, err)
+		return pod.Part{}, fmt.Errorf("provider class of %s: %w", reader, err)
 	}
 	return pod.Part{
 		Volumes: corev1.VolumeArray{corev1.VolumeArgs{
@@ -164,7 +180,7 @@ func mount(ctx *pulumi.Context, args Args, parent pulumi.Resource, reader, id, f
 			},
 		}},
 		Mounts: corev1.VolumeMountArray{pod.Mount(volume, contract.SecretsMountPath, true)},
-		Needs:  []pulumi.Resource{grant, class},
+		Needs:  append(needs, class),
 	}, nil
 }
 
