@@ -274,14 +274,24 @@ func TestRouteWaitsForPods(t *testing.T) {
 
 // A backend is given requests only after it is told how to be checked: the
 // default check would find none of its pods healthy.
-func TestRouteWaitsForPolicies(t *testing.T) {
+func TestRoutesWaitForPolicies(t *testing.T) {
 	for _, env := range stacks.Environments() {
 		resources := plan(t, env)
-		i := slices.IndexFunc(resources, func(m made) bool { return m.Name == gateway.Route+"-httproute" })
+		waits := map[string][]string{}
+		for _, m := range resources {
+			waits[m.Name] = m.DependsOn
+		}
 		for _, m := range resources {
 			kind, _ := m.Inputs["kind"].(string)
-			if (kind == "HealthCheckPolicy" || kind == "GCPBackendPolicy") && !slices.Contains(resources[i].DependsOn, m.Type+" "+m.Name) {
-				t.Errorf("%s: the route does not wait for %s; it depends on %v", env, m.Name, resources[i].DependsOn)
+			if kind != "HealthCheckPolicy" && kind != "GCPBackendPolicy" {
+				continue
+			}
+			route := strings.TrimSuffix(m.Name, "-"+strings.ToLower(kind))
+			if strings.HasPrefix(route, gateway.Route) {
+				route = gateway.Route // of both slots
+			}
+			if on := waits[route+"-httproute"]; !slices.Contains(on, m.Type+" "+m.Name) {
+				t.Errorf("%s: the route %s does not wait for %s; it depends on %v", env, route, m.Name, on)
 			}
 		}
 	}
