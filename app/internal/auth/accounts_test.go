@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,7 +55,9 @@ func (e *env) tokens(tb testing.TB) []string {
 	}
 	var tokens []string
 	for _, m := range in.messages {
-		tokens = append(tokens, regexp.MustCompile(`#token=(\S+)`).FindStringSubmatch(m.Text)[1])
+		if found := regexp.MustCompile(`#token=(\S+)`).FindStringSubmatch(m.Text); found != nil {
+			tokens = append(tokens, found[1])
+		}
 	}
 	return tokens
 }
@@ -251,6 +254,95 @@ func TestRepeatedRegistrationsAreOne(t *testing.T) {
 	wantCode(t, err, fault.EmailTaken)
 }
 
+// A repeated registration is no way around what a login asks for.
+func TestRepeatedRegistrationsAreGuardedAsLogins(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, Config{})
+	p := e.newPerson(t, "bob@example.com")
+	r := registration("ada@example.com")
+	r.OnceKey = "key"
+	in, err := e.Register(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guess := r
+	guess.Password, guess.Address = "another horse, another staple", "203.0.113.1"
+	for range accountLimit.free {
+		_, err := e.Register(t.Context(), guess)
+		wantCode(t, err, fault.IdempotencyConflict)
+	}
+	_, err = e.Register(t.Context(), guess)
+	wantCode(t, err, fault.TooManyAttempts)
+	if _, err := e.Register(t.Context(), r); err != nil { // from where she is signed in
+		t.Error(err)
+	}
+	p.in, p.access = in, e.mustVerify(t, in.Tokens)
+	p.addTOTP(t)
+	_, err = e.Register(t.Context(), r)
+	wantCode(t, err, fault.EmailTaken)
+}
+
+// Who asks for a list of addresses is slowed down, and then learns no more from
+// those that are taken than from those that are free.
+func TestNobodyGoesThroughAListOfAddresses(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, Config{})
+	e.mustRegister(t, "ada@example.com")
+	ask := func(email, from string) error {
+		r := registration(email)
+		r.Address = from
+		_, err := e.Register(t.Context(), r)
+		return err
+	}
+	for i := range registerLimit.free {
+		if i%4 == 0 {
+			e.DB.Unknown(storetest.Committed, storetest.Lost) // which counts once, as any other
+		}
+		wantCode(t, ask("ada@example.com", "2001:db8::"+strconv.Itoa(i+1)), fault.EmailTaken) // one /64
+	}
+	for _, email := range []string{"ada@example.com", "free@example.com"} {
+		wantCode(t, ask(email, "2001:db8::1"), fault.TooManyAttempts)
+	}
+	wantCode(t, ask("ada@example.com", "192.0.2.77"), fault.EmailTaken)
+	e.Clock.Advance(time.Second)
+	if err := ask("free@example.com", "2001:db8::1"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What changes how somebody signs in is told to them.
+func TestChangesOfSigningInAreToldByMail(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, Config{})
+	p := e.newPerson(t, "ada@example.com")
+	e.tokens(t)
+	told := func(want LetterKind, act func() error) {
+		t.Helper()
+		e.DB.Unknown(storetest.Committed) // which tells it once, as any other
+		if err := act(); err != nil {
+			t.Fatal(err)
+		}
+		var in inbox
+		if _, err := e.Deliver(t.Context(), &in); err != nil {
+			t.Fatal(err)
+		}
+		if len(in.messages) != 1 || in.messages[0].To != "ada@example.com" || in.messages[0].Subject != notices[want].subject || strings.Contains(in.messages[0].Text, "#token") {
+			t.Errorf("%s: %+v", want, in.messages)
+		}
+	}
+	const other = "another horse, another staple"
+	told(letterPassword, func() error { return e.ChangePassword(t.Context(), p.access, password, other, "") })
+	told(letterFactors, func() error { p.addTOTP(t); return nil })
+	told(letterFactors, func() error { _, err := e.NewRecoveryCodes(t.Context(), p.access); return err })
+	told(letterFactors, func() error { p.addPasskey(t); return nil })
+	told(letterFactors, func() error { return e.RemoveTOTP(t.Context(), p.access) })
+	if err := e.ForgotPassword(t.Context(), "ada@example.com", ""); err != nil {
+		t.Fatal(err)
+	}
+	token := e.tokens(t)[0]
+	told(letterPassword, func() error { return e.ResetPassword(t.Context(), token, password) })
+}
+
 // mustNotHold looks for texts in everything that is stored.
 func (e *env) mustNotHold(tb testing.TB, texts ...string) {
 	tb.Helper()
@@ -346,6 +438,36 @@ func TestGuessingSlowsDownAndLocksNobodyOut(t *testing.T) {
 	e.Clock.Advance(addressLimit.memory)
 	c.Address = "2001:db8::ffff"
 	e.mustLogin(t, c)
+}
+
+// A burst is not over before its first failures count.
+func TestABurstOfGuessesIsSlowedDown(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, Config{HashSlots: 100, HashQueue: 1000, HashWait: time.Minute})
+	e.mustRegister(t, "ada@example.com")
+	for _, email := range []string{"ada@example.com", "nobody@example.com"} {
+		var guesses, refused atomic.Int64
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				_, err := e.Login(t.Context(), Credentials{Email: email, Password: "a wrong guess", Address: fmt.Sprintf("203.0.113.%d", i)})
+				if code := fault.CodeOf(err); code == fault.InvalidCredentials {
+					guesses.Add(1)
+				} else if code == fault.TooManyAttempts {
+					refused.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		// Those that are free, and as many but one that were under way when the last of them failed.
+		if n := guesses.Load(); n < int64(accountLimit.free) || n >= 2*int64(accountLimit.free) || n+refused.Load() != 100 {
+			t.Errorf("%s: %d guesses, %d refused", email, n, refused.Load())
+		}
+	}
+	if len(e.turns.by) != 0 {
+		t.Errorf("%d turns are left", len(e.turns.by))
+	}
+	e.mustLogin(t, Credentials{Email: "ada@example.com", Password: password, Address: "192.0.2.1"})
 }
 
 func TestOfManyGuessesAtOnceOneIsMadeWhenSlowedDown(t *testing.T) {
@@ -480,7 +602,14 @@ func TestASwitchedTenantProvesNoMoreAndEndsNoLater(t *testing.T) {
 	}
 	_, err = e.SwitchTenant(t.Context(), a, uuid.New(), "")
 	wantCode(t, err, fault.NotFound)
-	if c := e.counts(t); c["logins"] != 3 {
+	own, err := e.SwitchTenant(t.Context(), a, uuid.Nil, "") // none: their own
+	if err != nil || own.TenantID != a.TenantID {
+		t.Fatal(own, err)
+	}
+	if got := e.mustVerify(t, e.mustRefresh(t, own.Tokens.RefreshToken)); got.TenantID != a.TenantID {
+		t.Errorf("refreshed for %s", got.TenantID)
+	}
+	if c := e.counts(t); c["logins"] != 4 {
 		t.Errorf("%v", c)
 	}
 }

@@ -93,6 +93,7 @@ type Service struct {
 	keys     *Keyring
 	now      func() time.Time
 	gate     *gate
+	turns    *turns
 	parser   *jwt.Parser
 	verified *verified
 	sealer   *factor.Sealer
@@ -119,6 +120,7 @@ func New(cfg Config, st *store.Store, keys *Keyring, now func() time.Time) (*Ser
 	return &Service{
 		cfg: cfg, store: st, keys: keys, now: now, sealer: sealer, passkeys: passkeys,
 		gate:     newGate(cfg.HashSlots, cfg.HashQueue, cfg.HashWait),
+		turns:    newTurns(cfg.HashQueue, cfg.HashWait),
 		parser:   newParser(cfg, keys, now),
 		verified: newVerified(),
 		dummy:    cfg.Password.unmatchable(),
@@ -284,6 +286,41 @@ func (in signIn) open(tx *store.Tx, cfg Config, user store.User, tenantID uuid.U
 		Hash: login.Current, UserID: user.ID, LoginID: in.id, ExpiresAt: login.ExpiresAt,
 	})
 	return login.ExpiresAt
+}
+
+// opening is a login of a user on its way into the store. It is filled in by
+// the transaction that opens it.
+type opening struct {
+	in      signIn
+	user    store.User
+	member  store.Membership // whose tenant the login is for
+	tenants []Membership
+	expires time.Time // of the refresh token
+}
+
+// opened reports whether an earlier run of the transaction opened the login.
+func (o *opening) opened(tx *store.Tx) (bool, error) {
+	if !tx.Again() || o.user.ID == uuid.Nil {
+		return false, nil
+	}
+	login, err := tx.Login(o.user.ID, o.in.id)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the login: %w", err)
+	}
+	o.expires = login.ExpiresAt
+	return true, nil
+}
+
+// open writes the login, for a tenant of the user's or, with uuid.Nil, for their own.
+func (o *opening) open(tx *store.Tx, cfg Config, tenantID uuid.UUID) (err error) {
+	if o.member, o.tenants, err = choose(tx, o.user.ID, tenantID); err != nil {
+		return err
+	}
+	o.expires = o.in.open(tx, cfg, o.user, o.member.TenantID)
+	return nil
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -153,17 +153,22 @@ type addition struct {
 	method string
 	codes  []string
 	hashes []store.TokenHash
+	notice store.Letter
 }
 
-func newAddition(userID uuid.UUID, method string) (addition, error) {
-	id, err := newID()
-	codes, hashes := factor.NewRecoveryCodes(userID)
-	return addition{id: id, method: method, codes: codes, hashes: hashes}, err
+func (s *Service) newAddition(userID uuid.UUID, method string) (n addition, err error) {
+	n.method = method
+	n.codes, n.hashes = factor.NewRecoveryCodes(userID)
+	if n.id, err = newID(); err != nil {
+		return addition{}, err
+	}
+	n.notice, err = s.notice(letterFactors)
+	return n, err
 }
 
 // add writes factors with a new one, whose enrolment proves it on the login
 // of a, so that it is not asked for at once.
-func (n addition) add(tx *store.Tx, a Access, f store.Factors, c store.Challenge) error {
+func (n addition) add(tx *store.Tx, a Access, user store.User, f store.Factors, c store.Challenge) error {
 	login, err := tx.Login(a.UserID, a.LoginID)
 	if err != nil {
 		return orSignedOut(err, "the login")
@@ -178,6 +183,7 @@ func (n addition) add(tx *store.Tx, a Access, f store.Factors, c store.Challenge
 	tx.PutFactors(f)
 	tx.DeleteChallenge(c)
 	Record(tx, SelfTenantID(a.UserID), a.UserID, actFactorAdded, n.id, "kind", n.method)
+	tell(tx, n.notice, user)
 	return nil
 }
 
@@ -196,13 +202,13 @@ func (s *Service) FinishTOTP(ctx context.Context, a Access, challenge, code stri
 	if err != nil {
 		return Recovery{}, err
 	}
-	n, err := newAddition(a.UserID, methodTOTP)
+	n, err := s.newAddition(a.UserID, methodTOTP)
 	if err != nil {
 		return Recovery{}, err
 	}
 	var shown Recovery
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
-		_, f, err := s.self(tx.Reader, a)
+		user, f, err := s.self(tx.Reader, a)
 		if err != nil {
 			return err
 		}
@@ -230,7 +236,7 @@ func (s *Service) FinishTOTP(ctx context.Context, a Access, challenge, code stri
 		if len(f.Recovery) == 0 {
 			shown = Recovery{Codes: n.codes}
 		}
-		return n.add(tx, a, f, c)
+		return n.add(tx, a, user, f, c)
 	})
 	if err != nil {
 		return Recovery{}, err
@@ -272,7 +278,7 @@ type NewPasskey struct {
 
 // FinishPasskey adds the passkey whose registration BeginPasskey began.
 func (s *Service) FinishPasskey(ctx context.Context, a Access, form NewPasskey) (Passkey, Recovery, error) {
-	name, problem := normalName(form.Name, 1, maxName)
+	name, problem := NormalName(form.Name, 1, maxName)
 	if problem != "" {
 		return Passkey{}, Recovery{}, fault.Invalid(fault.Field{Field: "name", Problem: problem})
 	}
@@ -280,7 +286,7 @@ func (s *Service) FinishPasskey(ctx context.Context, a Access, form NewPasskey) 
 	if err != nil {
 		return Passkey{}, Recovery{}, err
 	}
-	n, err := newAddition(a.UserID, methodPasskey)
+	n, err := s.newAddition(a.UserID, methodPasskey)
 	if err != nil {
 		return Passkey{}, Recovery{}, err
 	}
@@ -289,7 +295,7 @@ func (s *Service) FinishPasskey(ctx context.Context, a Access, form NewPasskey) 
 		shown Recovery
 	)
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
-		_, f, err := s.self(tx.Reader, a)
+		user, f, err := s.self(tx.Reader, a)
 		if err != nil {
 			return err
 		}
@@ -317,7 +323,7 @@ func (s *Service) FinishPasskey(ctx context.Context, a Access, form NewPasskey) 
 		if len(f.Recovery) == 0 {
 			shown = Recovery{Codes: n.codes}
 		}
-		return n.add(tx, a, f, c)
+		return n.add(tx, a, user, f, c)
 	})
 	if err != nil {
 		return Passkey{}, Recovery{}, err
@@ -331,7 +337,7 @@ func placeOf(f store.Factors, id uuid.UUID) int {
 
 // RenamePasskey changes the name of a passkey of the user's.
 func (s *Service) RenamePasskey(ctx context.Context, a Access, id uuid.UUID, name string) (Passkey, error) {
-	name, problem := normalName(name, 1, maxName)
+	name, problem := NormalName(name, 1, maxName)
 	if problem != "" {
 		return Passkey{}, fault.Invalid(fault.Field{Field: "name", Problem: problem})
 	}
@@ -378,9 +384,13 @@ func (s *Service) RemoveTOTP(ctx context.Context, a Access) error {
 
 // remove takes a factor away; without reports whether it was there.
 func (s *Service) remove(ctx context.Context, a Access, kind string, without func(store.Factors) (store.Factors, bool)) error {
+	notice, err := s.notice(letterFactors)
+	if err != nil {
+		return err
+	}
 	seen := false // by an earlier run, whose commit may have taken effect
 	return s.store.Update(ctx, func(tx *store.Tx) error {
-		_, f, err := s.recent(tx.Reader, a)
+		user, f, err := s.recent(tx.Reader, a)
 		if err != nil {
 			return err
 		}
@@ -394,6 +404,7 @@ func (s *Service) remove(ctx context.Context, a Access, kind string, without fun
 		seen = true
 		tx.PutFactors(f)
 		Record(tx, SelfTenantID(a.UserID), a.UserID, actFactorRemoved, a.UserID, "kind", kind)
+		tell(tx, notice, user)
 		return nil
 	})
 }
@@ -401,8 +412,12 @@ func (s *Service) remove(ctx context.Context, a Access, kind string, without fun
 // NewRecoveryCodes replaces all recovery codes of a user with a second factor.
 func (s *Service) NewRecoveryCodes(ctx context.Context, a Access) (Recovery, error) {
 	codes, hashes := factor.NewRecoveryCodes(a.UserID)
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		_, f, err := s.recent(tx.Reader, a)
+	notice, err := s.notice(letterFactors)
+	if err != nil {
+		return Recovery{}, err
+	}
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		user, f, err := s.recent(tx.Reader, a)
 		if err != nil {
 			return err
 		}
@@ -415,6 +430,7 @@ func (s *Service) NewRecoveryCodes(ctx context.Context, a Access) (Recovery, err
 		f.Recovery = hashes
 		tx.PutFactors(f)
 		Record(tx, SelfTenantID(a.UserID), a.UserID, actRecoveryReplaced, a.UserID)
+		tell(tx, notice, user)
 		return nil
 	})
 	if err != nil {

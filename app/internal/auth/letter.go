@@ -26,12 +26,25 @@ const (
 	LetterVerify LetterKind = "verify_email"
 	LetterReset  LetterKind = "reset_password"
 	LetterInvite LetterKind = "invitation"
+
+	// Those that tell of what was done and ask for nothing.
+	letterPassword LetterKind = "password_changed"
+	letterFactors  LetterKind = "factors_changed"
 )
+
+// notices are what letters say that bring no token.
+var notices = map[LetterKind]struct{ subject, text string }{
+	letterPassword: {"Your password was changed", "The password of your account was changed, and every other device was signed out.\n\n" + ifNotYou},
+	letterFactors:  {"Your sign-in methods were changed", "An authenticator app, a passkey or the recovery codes of your account were added, replaced or removed.\n\n" + ifNotYou},
+}
+
+const ifNotYou = "If it was not you, reset your password at once, and look through your devices and sign-in methods.\n"
 
 // How long what a letter brings is good for.
 const (
 	verifyTTL = 7 * 24 * time.Hour
 	resetTTL  = time.Hour
+	noticeTTL = 7 * 24 * time.Hour
 )
 
 const (
@@ -56,6 +69,19 @@ func (s *Service) NewLetter(kind LetterKind, userID uuid.UUID, to string, ttl ti
 		Seed: random(seedBytes), KeyID: s.mailSecrets[0].ID, ExpiresAt: s.now().UTC().Truncate(time.Millisecond).Add(ttl),
 	}
 	return l, sha256.Sum256(mailedToken(s.mailSecrets[0], l)), nil
+}
+
+// notice makes a letter that tells a user of what was done. Its user and
+// address are filled in by the transaction.
+func (s *Service) notice(kind LetterKind) (store.Letter, error) {
+	l, _, err := s.NewLetter(kind, uuid.Nil, "", noticeTTL)
+	return l, err
+}
+
+// tell puts a notice to a user into the outbox.
+func tell(tx *store.Tx, notice store.Letter, user store.User) {
+	notice.UserID, notice.To = user.ID, user.Email
+	tx.PutLetter(notice)
 }
 
 func mailedToken(secret Secret, l store.Letter) []byte {
@@ -143,13 +169,15 @@ func (s *Service) compose(ctx context.Context, l store.Letter) (m mail.Message, 
 			token = mailedToken(secret, l)
 		}
 	}
-	if token == nil {
+	if _, notice := notices[LetterKind(l.Kind)]; token == nil && !notice {
 		return mail.Message{}, false, nil // its key was taken out of use, and with it what it would bring
 	}
 	hash := store.TokenHash(sha256.Sum256(token))
 	err = s.store.View(ctx, func(r *store.Reader) error {
 		var err error
 		switch LetterKind(l.Kind) {
+		case letterPassword, letterFactors:
+			_, err = r.User(l.UserID)
 		case LetterInvite:
 			_, err = r.InvitationByToken(hash)
 		case LetterVerify:
@@ -172,6 +200,10 @@ func (s *Service) compose(ctx context.Context, l store.Letter) (m mail.Message, 
 // stands on a line of its own, so that it cannot pass for our words.
 func (s *Service) message(l store.Letter, token string) mail.Message {
 	m := mail.Message{ID: l.ID.String(), To: l.To}
+	if n, ok := notices[LetterKind(l.Kind)]; ok {
+		m.Subject, m.Text = n.subject, n.text
+		return m
+	}
 	link := func(page string) string { return s.cfg.LinkBase + page + "#token=" + url.QueryEscape(token) }
 	until := "The link works once, until " + l.ExpiresAt.UTC().Format("2 January 2006, 15:04 MST") + ".\n"
 	switch LetterKind(l.Kind) {

@@ -37,7 +37,16 @@ func (s *Service) Login(ctx context.Context, c Credentials) (SignedIn, error) {
 	if err != nil {
 		return SignedIn{}, err
 	}
-	user, known, try, err := s.find(ctx, c.Email, c.Address)
+	email, problem := normalEmail(c.Email)
+	if problem != nil {
+		email = "" // which nobody has
+	}
+	release, err := s.turns.take(ctx, accountLimit.hash(email))
+	if err != nil {
+		return SignedIn{}, err
+	}
+	defer release()
+	user, known, try, err := s.find(ctx, email, c.Address)
 	if err != nil {
 		return SignedIn{}, err
 	}
@@ -70,20 +79,16 @@ func (s *Service) Login(ctx context.Context, c Credentials) (SignedIn, error) {
 	return SignedIn{}, &fault.Error{Code: fault.Busy, Message: "The password is being changed; try again.", RetryAfter: time.Second}
 }
 
-// find returns the user with an address, and what earlier tries there and from
-// have left; where there is no user it reads as much.
-func (s *Service) find(ctx context.Context, address, from string) (user store.User, known bool, try *attempt, err error) {
-	email, problem := normalEmail(address)
-	if problem != nil {
-		email = "" // which nobody has
-	}
+// find returns the user with an address in its normal form, and what earlier
+// tries there and from have left; where there is no user it reads as much.
+func (s *Service) find(ctx context.Context, email, from string) (user store.User, known bool, try *attempt, err error) {
 	try = newAttempt(email, from)
 	err = s.store.View(ctx, func(r *store.Reader) error {
 		var err error
 		if user, known, err = lookUp(r, email); err != nil {
 			return err
 		}
-		return try.read(r, user.ID)
+		return try.meet(r, user.ID)
 	})
 	return user, known, try, err
 }
@@ -115,26 +120,17 @@ func (s *Service) check(ctx context.Context, user store.User, known bool, passwo
 func (s *Service) enter(
 	ctx context.Context, checked store.User, renewed string, in signIn, wait pending, tenantID uuid.UUID,
 ) (answer SignedIn, current store.User, err error) {
-	var (
-		member  store.Membership
-		tenants []Membership
-		expires time.Time
-	)
+	o := opening{in: in}
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
-		var err error
 		if current, err = tx.User(checked.ID); errors.Is(err, store.ErrNotFound) {
 			return errCredentials.Because(err)
 		} else if err != nil {
 			return fmt.Errorf("reading the user: %w", err)
 		}
-		if tx.Again() {
-			switch login, err := tx.Login(current.ID, in.id); {
-			case err == nil: // an earlier run opened it
-				expires, current.PasswordHash = login.ExpiresAt, checked.PasswordHash
-				return nil
-			case !errors.Is(err, store.ErrNotFound):
-				return fmt.Errorf("reading the login: %w", err)
-			}
+		o.user = current
+		if done, err := o.opened(tx); done || err != nil {
+			current.PasswordHash = checked.PasswordHash // which that run may have renewed
+			return err
 		}
 		if current.PasswordHash != checked.PasswordHash {
 			return nil
@@ -151,11 +147,7 @@ func (s *Service) enter(
 			wait.begin(tx, next, tenantID, in.device)
 			return nil
 		}
-		if member, tenants, err = choose(tx, current.ID, tenantID); err != nil {
-			return err
-		}
-		expires = in.open(tx, s.cfg, current, member.TenantID)
-		return nil
+		return o.open(tx, s.cfg, tenantID)
 	})
 	if err != nil || current.PasswordHash != checked.PasswordHash {
 		return SignedIn{}, current, err
@@ -164,7 +156,7 @@ func (s *Service) enter(
 		answer, err = s.asks(current, wait)
 		return answer, current, err
 	}
-	answer, err = s.signedIn(current, in, member, expires, tenants)
+	answer, err = s.signedIn(o)
 	return answer, current, err
 }
 

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -76,10 +77,12 @@ func (o Once) Keep(tx *store.Tx, userID uuid.UUID, answer any) error {
 	if !o.asked {
 		return nil
 	}
-	text, err := json.Marshal(answer)
-	if err != nil {
+	var text bytes.Buffer
+	body := json.NewEncoder(&text)
+	body.SetEscapeHTML(false) // it would make six bytes of one, and another answer of a client's own JSON
+	if err := body.Encode(answer); err != nil {
 		return fmt.Errorf("encoding an answer to keep: %w", err)
 	}
-	tx.PutKeptAnswer(store.KeptAnswer{Hash: o.key, UserID: userID, Form: o.form, Answer: text, ExpiresAt: tx.Now().Add(onceTTL)})
+	tx.PutKeptAnswer(store.KeptAnswer{Hash: o.key, UserID: userID, Form: o.form, Answer: text.Bytes(), ExpiresAt: tx.Now().Add(onceTTL)})
 	return nil
 }

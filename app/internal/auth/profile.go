@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -56,7 +55,7 @@ func (s *Service) UpdateMe(ctx context.Context, a Access, p Profile) (User, erro
 		if text == nil {
 			return
 		}
-		name, problem := normalName(*text, least, most)
+		name, problem := NormalName(*text, least, most)
 		if *text = name; problem != "" {
 			faults = append(faults, fault.Field{Field: field, Problem: problem})
 		}
@@ -102,12 +101,17 @@ func (s *Service) proven(ctx context.Context, a Access, password, address, field
 		user store.User
 		try  *attempt
 	)
-	err := s.store.View(ctx, func(r *store.Reader) (err error) {
+	release, err := s.turns.take(ctx, accountLimit.hash(a.UserID.String()))
+	if err != nil {
+		return store.User{}, err
+	}
+	defer release()
+	err = s.store.View(ctx, func(r *store.Reader) (err error) {
 		if user, err = authorizedUser(r, a); err != nil {
 			return err
 		}
 		try = newAttempt(user.Email, address)
-		return try.read(r, user.ID)
+		return try.meet(r, user.ID)
 	})
 	if err != nil {
 		return store.User{}, err
@@ -137,6 +141,10 @@ func (s *Service) ChangePassword(ctx context.Context, a Access, current, next, a
 	if err != nil {
 		return err
 	}
+	notice, err := s.notice(letterPassword)
+	if err != nil {
+		return err
+	}
 	var made phc
 	if err := s.gate.run(ctx, func() { made = s.cfg.Password.hash(next) }); err != nil {
 		return err
@@ -157,6 +165,7 @@ func (s *Service) ChangePassword(ctx context.Context, a Access, current, next, a
 		}
 		user.PasswordHash = made.String()
 		Record(tx, SelfTenantID(user.ID), user.ID, actPasswordChanged, user.ID)
+		tell(tx, notice, user)
 		if err := revokeAll(tx, user, login.ID); err != nil {
 			return err
 		}
@@ -253,42 +262,26 @@ func (s *Service) SwitchTenant(ctx context.Context, a Access, tenantID uuid.UUID
 	if err != nil {
 		return SignedIn{}, err
 	}
-	var (
-		user    store.User
-		member  store.Membership
-		tenants []Membership
-		expires time.Time
-	)
+	o := opening{in: in}
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
-		if user, err = authorizedUser(tx.Reader, a); err != nil {
+		if o.user, err = authorizedUser(tx.Reader, a); err != nil {
 			return err
 		}
-		member, tenants, err = choose(tx, a.UserID, tenantID)
-		if fault.CodeOf(err) == fault.ValidationFailed {
-			return ErrNoTenant.Because(err)
-		}
-		if err != nil {
+		if done, err := o.opened(tx); done || err != nil {
 			return err
-		}
-		if tx.Again() {
-			switch login, err := tx.Login(a.UserID, in.id); {
-			case err == nil: // an earlier run opened it
-				expires = login.ExpiresAt
-				return nil
-			case !errors.Is(err, store.ErrNotFound):
-				return fmt.Errorf("reading the login: %w", err)
-			}
 		}
 		login, err := tx.Login(a.UserID, a.LoginID)
 		if err != nil {
 			return orSignedOut(err, "the login")
 		}
-		in.parent, in.device = &login, login.Device
-		expires = in.open(tx, s.cfg, user, tenantID)
-		return nil
+		o.in.parent, o.in.device = &login, login.Device
+		if err = o.open(tx, s.cfg, tenantID); fault.CodeOf(err) == fault.ValidationFailed {
+			err = ErrNoTenant.Because(err)
+		}
+		return err
 	})
 	if err != nil {
 		return SignedIn{}, err
 	}
-	return s.signedIn(user, in, member, expires, tenants)
+	return s.signedIn(o)
 }

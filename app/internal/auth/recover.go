@@ -106,6 +106,10 @@ func (s *Service) ResetPassword(ctx context.Context, token, password string) err
 	}); err != nil {
 		return err
 	}
+	notice, err := s.notice(letterPassword)
+	if err != nil {
+		return err
+	}
 	var made phc
 	if err := s.gate.run(ctx, func() { made = s.cfg.Password.hash(password) }); err != nil {
 		return err
@@ -130,6 +134,7 @@ func (s *Service) ResetPassword(ctx context.Context, token, password string) err
 		}
 		tx.DeleteThrottle(throttle)
 		Record(tx, SelfTenantID(user.ID), user.ID, actPasswordReset, user.ID)
+		tell(tx, notice, user)
 		return revokeAll(tx, user)
 	})
 }

@@ -52,24 +52,31 @@ func (r Registration) normal() (Registration, []fault.Field) {
 	r.Email = email
 	refuse("password", passwordProblem(r.Password))
 	var problem string
-	r.FirstName, problem = normalName(r.FirstName, 1, maxName)
+	r.FirstName, problem = NormalName(r.FirstName, 1, maxName)
 	refuse("first_name", problem)
-	r.LastName, problem = normalName(r.LastName, 1, maxName)
+	r.LastName, problem = NormalName(r.LastName, 1, maxName)
 	refuse("last_name", problem)
-	r.Company, problem = normalName(r.Company, 0, maxCompany)
+	r.Company, problem = NormalName(r.Company, 0, maxCompany)
 	refuse("company", problem)
 	return r, faults
 }
 
-// normalName trims and composes a name, and says what is wrong with it, or "".
-func normalName(s string, least, most int) (name, problem string) {
+// misleading are characters that make a name look like what it is not, or part
+// of the text around it: control characters, line breaks, changes of direction.
+func misleading(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+}
+
+// NormalName trims and composes a name of least to most characters, and says
+// what is wrong with it, or "".
+func NormalName(s string, least, most int) (name, problem string) {
 	name = norm.NFC.String(strings.TrimSpace(s))
 	switch n := utf8.RuneCountInString(name); {
 	case n < least && least == 1:
 		return "", "is required"
 	case n < least || n > most:
 		return "", fmt.Sprintf("must be %d to %d characters", least, most)
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, misleading):
 		return "", "must not contain control characters"
 	}
 	return name, ""
@@ -109,7 +116,7 @@ func (s *Service) Register(ctx context.Context, r Registration) (SignedIn, error
 	if err != nil {
 		return SignedIn{}, err
 	}
-	if answer, found, err := s.registered(ctx, once, r.Password); found || err != nil {
+	if answer, found, err := s.registered(ctx, once, r); found || err != nil {
 		return answer, err
 	}
 	n, err := s.newcomer(r)
@@ -122,38 +129,51 @@ func (s *Service) Register(ctx context.Context, r Registration) (SignedIn, error
 	}
 	n.user.PasswordHash = hash.String()
 
-	var expires time.Time
-	meanwhile := false // another request with the same key was first
+	o := opening{in: n.in, user: n.user, member: n.member, tenants: []Membership{
+		{TenantID: n.tenant.ID, Name: n.tenant.Name, Role: n.member.Role, Self: true},
+	}}
+	asks := registerLimit.hash(addressSubject(r.Address))
+	var taken, meanwhile bool // by somebody, or by another request with the same key
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		taken, meanwhile = false, false
 		owner, err := tx.UserIDByEmail(r.Email)
 		if err == nil && owner == n.user.ID { // an earlier run took it
 			login, _, err := liveLogin(tx.Reader, n.user.ID, n.in.id)
-			expires = login.ExpiresAt
+			o.expires = login.ExpiresAt
 			return err
 		}
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("looking up the address: %w", err)
 		}
-		taken := err == nil
+		known := err == nil
 		if meanwhile, err = once.Recall(tx.Reader, &keptRegistration{}); meanwhile || err != nil {
 			return err
 		}
-		if taken {
-			return errEmailTaken
+		asked, err := tx.Throttle(asks)
+		if err != nil {
+			return fmt.Errorf("reading the address's throttle: %w", err)
 		}
-		expires = n.enter(tx, s.cfg)
-		return once.Keep(tx, n.user.ID, keptRegistration{LoginID: n.in.id, Seed: n.seed, KeyID: s.onceSecrets[0].ID, ExpiresAt: expires})
+		if wait := registerLimit.wait(asked, tx.Now()); wait > 0 && asked.Last != n.user.ID {
+			return errTooMany(wait)
+		}
+		if known {
+			taken = true
+			registerLimit.count(tx, asked, n.user.ID)
+			return nil
+		}
+		o.expires = n.enter(tx, s.cfg)
+		return once.Keep(tx, n.user.ID, keptRegistration{LoginID: n.in.id, Seed: n.seed, KeyID: s.onceSecrets[0].ID, ExpiresAt: o.expires})
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return SignedIn{}, err
-	}
-	if meanwhile {
-		answer, _, err := s.registered(ctx, once, r.Password)
+	case taken:
+		return SignedIn{}, errEmailTaken
+	case meanwhile:
+		answer, _, err := s.registered(ctx, once, r)
 		return answer, err
 	}
-	return s.signedIn(n.user, n.in, n.member, expires, []Membership{
-		{TenantID: n.tenant.ID, Name: n.tenant.Name, Role: n.member.Role, Self: true},
-	})
+	return s.signedIn(o)
 }
 
 // newcomer is everything that a registration writes, made outside of its
@@ -230,47 +250,67 @@ func (r Registration) once() (Once, error) {
 }
 
 // registered answers a registration that was made before. Who asks again knows
-// the password that it was made with, or gets the answer of another form.
-func (s *Service) registered(ctx context.Context, once Once, password string) (answer SignedIn, found bool, err error) {
-	var (
-		kept   keptRegistration
-		user   store.User
-		tenant store.Tenant
-	)
+// the password that it was made with, or gets the answer of another form: they
+// are slowed down as at a login. Since then the account may have got a second
+// factor, which no answer goes around.
+func (s *Service) registered(ctx context.Context, once Once, form Registration) (answer SignedIn, found bool, err error) {
 	if !once.asked {
 		return SignedIn{}, false, nil
 	}
+	var (
+		kept    keptRegistration
+		tenant  store.Tenant
+		factors store.Factors
+		o       opening
+		try     *attempt
+	)
+	release, err := s.turns.take(ctx, accountLimit.hash(form.Email))
+	if err != nil {
+		return SignedIn{}, false, err
+	}
+	defer release()
 	err = s.store.View(ctx, func(r *store.Reader) error {
 		var userID uuid.UUID
 		if userID, found, err = once.recallOf(r, &kept); err != nil || !found {
 			return err
 		}
-		if user, err = r.User(userID); err != nil {
+		if o.user, err = r.User(userID); err != nil {
 			return fmt.Errorf("reading the user: %w", err)
 		}
-		tenant, err = r.Tenant(SelfTenantID(userID))
-		return err
+		if factors, err = r.Factors(userID); err != nil {
+			return fmt.Errorf("reading the second factors: %w", err)
+		}
+		if tenant, err = r.Tenant(SelfTenantID(userID)); err != nil {
+			return fmt.Errorf("reading the tenant: %w", err)
+		}
+		try = newAttempt(o.user.Email, form.Address)
+		return try.meet(r, userID)
 	})
 	if err != nil || !found {
 		return SignedIn{}, false, err
 	}
-	if _, err := s.check(ctx, user, true, password); err != nil {
-		if fault.CodeOf(err) == fault.InvalidCredentials {
+	if err := s.admit(ctx, try); err != nil {
+		return SignedIn{}, false, err
+	}
+	if _, err := s.check(ctx, o.user, true, form.Password); err != nil {
+		if err = s.failed(ctx, try, err); fault.CodeOf(err) == fault.InvalidCredentials {
 			err = errOtherForm.Because(err)
 		}
 		return SignedIn{}, false, err
 	}
+	if err := s.passed(ctx, try); err != nil {
+		return SignedIn{}, false, err
+	}
 	for _, secret := range s.onceSecrets {
-		if secret.ID == kept.KeyID {
-			in := signIn{id: kept.LoginID, token: firstToken(secret, kept.Seed)}
-			m := store.Membership{TenantID: tenant.ID, UserID: user.ID, Role: store.RoleOwner}
-			answer, err = s.signedIn(user, in, m, kept.ExpiresAt, []Membership{
-				{TenantID: tenant.ID, Name: tenant.Name, Role: m.Role, Self: true},
-			})
+		if secret.ID == kept.KeyID && !factors.Any() {
+			o.in, o.expires = signIn{id: kept.LoginID, token: firstToken(secret, kept.Seed)}, kept.ExpiresAt
+			o.member = store.Membership{TenantID: tenant.ID, UserID: o.user.ID, Role: store.RoleOwner}
+			o.tenants = []Membership{{TenantID: tenant.ID, Name: tenant.Name, Role: store.RoleOwner, Self: true}}
+			answer, err = s.signedIn(o)
 			return answer, true, err
 		}
 	}
-	return SignedIn{}, false, nil // its key was taken out of use: the address is simply taken
+	return SignedIn{}, true, errEmailTaken // its key was taken out of use, or there is a second factor: who it is signs in
 }
 
 func (r Registration) tenantName() string {
@@ -281,11 +321,11 @@ func (r Registration) tenantName() string {
 }
 
 // signedIn is the answer once the login is in the store.
-func (s *Service) signedIn(user store.User, in signIn, m store.Membership, expires time.Time, tenants []Membership) (SignedIn, error) {
-	access := Access{UserID: user.ID, TenantID: m.TenantID, LoginID: in.id, Role: m.Role}
-	tokens, err := s.pair(access, in.token, expires)
+func (s *Service) signedIn(o opening) (SignedIn, error) {
+	access := Access{UserID: o.user.ID, TenantID: o.member.TenantID, LoginID: o.in.id, Role: o.member.Role}
+	tokens, err := s.pair(access, o.in.token, o.expires)
 	if err != nil {
 		return SignedIn{}, err
 	}
-	return SignedIn{User: userOf(user), TenantID: m.TenantID, Tenants: tenants, Tokens: tokens}, nil
+	return SignedIn{User: userOf(o.user), TenantID: o.member.TenantID, Tenants: o.tenants, Tokens: tokens}, nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -140,47 +139,32 @@ func (s *Service) finish(ctx context.Context, f finishing) (SignedIn, error) {
 	if err != nil {
 		return SignedIn{}, err
 	}
-	var (
-		user    store.User
-		member  store.Membership
-		tenants []Membership
-		expires time.Time
-		refused *fault.Error
-	)
+	o := opening{in: in}
+	var refused *fault.Error
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		refused = nil
-		if tx.Again() && user.ID != uuid.Nil {
-			switch login, err := tx.Login(user.ID, in.id); {
-			case err == nil: // an earlier run opened it
-				expires = login.ExpiresAt
-				return nil
-			case !errors.Is(err, store.ErrNotFound):
-				return fmt.Errorf("reading the login: %w", err)
-			}
+		if done, err := o.opened(tx); done || err != nil {
+			return err
 		}
 		challenge, err := challengeFor(tx.Reader, f.token, f.purpose, Access{})
 		if err != nil {
 			return err
 		}
-		if user, err = s.whose(tx.Reader, challenge, f.try); err != nil {
+		if o.user, err = s.whose(tx.Reader, challenge, f.try); err != nil {
 			return err
 		}
-		factors, err := tx.Factors(user.ID)
+		factors, err := tx.Factors(o.user.ID)
 		if err != nil {
 			return fmt.Errorf("reading the second factors: %w", err)
 		}
 		var method string
-		if method, refused, err = s.prove(tx, user, factors, f.try); err != nil || refused != nil {
+		if method, refused, err = s.prove(tx, o.user, factors, f.try); err != nil || refused != nil {
 			return err
 		}
-		in.proof = append(slices.Clip(f.methods), method)
-		in.device = or(in.device, challenge.Device)
-		if member, tenants, err = choose(tx, user.ID, or(f.tenantID, challenge.TenantID)); err != nil {
-			return err
-		}
+		o.in.proof = append(slices.Clip(f.methods), method)
+		o.in.device = or(o.in.device, challenge.Device)
 		tx.DeleteChallenge(challenge)
-		expires = in.open(tx, s.cfg, user, member.TenantID)
-		return nil
+		return o.open(tx, s.cfg, or(f.tenantID, challenge.TenantID))
 	})
 	switch {
 	case err != nil:
@@ -188,7 +172,7 @@ func (s *Service) finish(ctx context.Context, f finishing) (SignedIn, error) {
 	case refused != nil:
 		return SignedIn{}, refused
 	}
-	return s.signedIn(user, in, member, expires, tenants)
+	return s.signedIn(o)
 }
 
 // whose returns the user whom a challenge or, without a password, a passkey

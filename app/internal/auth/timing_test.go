@@ -2,11 +2,11 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +38,17 @@ func TestTimingTellsNoAddresses(t *testing.T) {
 		"reset": func(ctx context.Context, email string, i int) error {
 			return e.ForgotPassword(ctx, email, from(i))
 		},
+		// The answer itself tells that an address is taken, which is its purpose;
+		// who sees but how long it takes learns nothing.
+		"registration": func(ctx context.Context, email string, i int) error {
+			r := registration(strings.Replace(email, "other", "new", 1)) // the others stay unknown
+			r.Address = from(i)
+			_, err := e.Register(ctx, r)
+			if fault.CodeOf(err) == fault.EmailTaken {
+				return nil
+			}
+			return err
+		},
 	} {
 		var known, unknown []float64
 		timed := func(into *[]float64, email string, i int) {
@@ -63,12 +74,6 @@ func TestTimingTellsNoAddresses(t *testing.T) {
 		if math.Abs(z) > 3.29 { // p < 0.001
 			t.Errorf("%s tells known addresses from unknown ones: z = %.2f", name, z)
 		}
-	}
-	// A registration tells by its answer that an address is taken; that is its
-	// purpose, and the reason why it costs a hash each time.
-	_, err := e.Register(t.Context(), registration("known0@example.com"))
-	if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.EmailTaken {
-		t.Error(err)
 	}
 }
 

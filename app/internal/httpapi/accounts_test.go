@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -26,8 +27,8 @@ func (s *service) mailed(to string) string {
 	token := ""
 	for {
 		done, err := s.rules.Deliver(s.t.Context(), sender(func(m mail.Message) {
-			if m.To == to {
-				token = regexp.MustCompile(`#token=(\S+)`).FindStringSubmatch(m.Text)[1]
+			if found := regexp.MustCompile(`#token=(\S+)`).FindStringSubmatch(m.Text); m.To == to && found != nil {
+				token = found[1]
 			}
 		}))
 		must(s.t, err)
@@ -260,6 +261,7 @@ func TestGuessersAreToldToWait(t *testing.T) {
 		"login":    {method: "POST", path: api("/auth/login"), body: object("email", "nobody@example.org", "password", "a wrong guess")},
 		"deletion": {method: "DELETE", path: api("/users/me"), body: object("password", "a wrong guess")},
 		"change":   {method: "POST", path: api("/users/me/password"), body: object("current_password", "a wrong guess", "new_password", otherPassword)},
+		"register": {method: "POST", path: api("/auth/register"), body: object("email", "ada@example.org", "password", password, "first_name", "A", "last_name", "L")},
 		"mail":     {method: "POST", path: api("/auth/password/forgot"), body: object("email", "nobody@example.org")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -277,6 +279,39 @@ func TestGuessersAreToldToWait(t *testing.T) {
 			t.Error("a hundred guesses, and no wait")
 		})
 	}
+}
+
+func TestWhoInvitesManyIsToldToWait(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	in := s.register("ada@example.org")
+	for n := range 100 {
+		r := s.do(request{
+			method: "POST", path: api("/tenants/" + in.TenantID.String() + "/invitations"), token: in.Tokens.AccessToken,
+			body: object("email", fmt.Sprintf("u%d@example.org", n), "role", "member"),
+		})
+		if r.status == http.StatusTooManyRequests && r.Error.Code == "too_many_attempts" && r.header.Get("Retry-After") != "" {
+			return
+		}
+	}
+	t.Error("a hundred invitations, and no wait")
+}
+
+func TestDeletingATenantAsksForAProof(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	in := s.register("ada@example.org")
+	made := dataOf[httpapi.TenantDetails](t, s.want(http.StatusCreated, request{method: "POST", path: api("/tenants"), token: in.Tokens.AccessToken, body: object("name", "Engines")}))
+	must(t, s.store.Update(t.Context(), func(tx *store.Tx) error {
+		logins, _, err := tx.Logins(in.User.ID, uuid.Nil, 1)
+		logins[0].Proof.At = tx.Now().Add(-time.Hour)
+		tx.PutLogin(logins[0])
+		return err
+	}))
+	remove := request{method: "DELETE", path: api("/tenants/" + made.ID.String()), token: in.Tokens.AccessToken}
+	s.wantCode(http.StatusUnauthorized, "step_up_required", remove)
+	s.want(http.StatusOK, request{method: "POST", path: api("/auth/step-up"), token: in.Tokens.AccessToken, body: object("password", password)})
+	s.want(http.StatusOK, remove)
 }
 
 func TestPublicKeysAreServedAsTheStandardSays(t *testing.T) {

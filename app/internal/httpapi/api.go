@@ -126,4 +126,6 @@ var (
 	noStore   = []string{"no-store"}
 	closing   = []string{"close"}
 	jsonType  = []string{"application/json"}
+	// attachment keeps a browser that is led to an answer from showing it as a page.
+	attachment = []string{`attachment; filename="answer.json"`}
 )

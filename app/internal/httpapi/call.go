@@ -46,6 +46,10 @@ type call struct {
 func (c *call) send(status int, body []byte) {
 	h := c.w.Header()
 	c.status, c.size = status, len(body)
+	if !c.route.Probe { // which nobody navigates to
+		h["Content-Disposition"] = attachment
+		h["Referrer-Policy"] = noReferrer
+	}
 	if body != nil {
 		h["Content-Type"] = jsonType
 		if f := c.route.file; f != nil && status == http.StatusOK {

@@ -220,6 +220,7 @@ func TestSecurityHeadersAndNoCookies(t *testing.T) {
 	for name, want := range map[string]string{
 		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
 		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Strict-Transport-Security": "max-age=31536000",
+		"Referrer-Policy": "no-referrer", "Content-Disposition": `attachment; filename="answer.json"`,
 		"Set-Cookie": "", "Access-Control-Allow-Origin": "", "Server": "",
 	} {
 		if got := r.header.Get(name); got != want {

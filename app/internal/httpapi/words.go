@@ -35,7 +35,7 @@ func descriptions() map[string]about {
 		"POST /auth/register": {
 			"register", tagAccount, "Create an account",
 			"Makes a user with a tenant of their own and signs this device in.",
-			[]fault.Code{fault.ValidationFailed, fault.EmailTaken},
+			[]fault.Code{fault.ValidationFailed, fault.EmailTaken, fault.TooManyAttempts},
 		},
 		"POST /auth/login": {
 			"login", tagAccount, "Sign a device in",

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"coditect.ai/platform/app/internal/auth"
+	"coditect.ai/platform/app/internal/auth/authtest"
 	"coditect.ai/platform/app/internal/fault"
 	"coditect.ai/platform/app/internal/paging"
 	"coditect.ai/platform/app/internal/store"
@@ -20,40 +21,14 @@ import (
 )
 
 type env struct {
-	*storetest.Env
+	*authtest.Env
 	*Service
-	auth *auth.Service
 }
 
 func newEnv(tb testing.TB) *env {
 	tb.Helper()
-	base := storetest.New(tb)
-	keys, err := auth.ParseKeyring([]byte(auth.GenerateKey()))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	cheap := auth.PasswordParams{MemoryKiB: 8, Iterations: 1, Parallelism: 1}
-	service, err := auth.New(auth.Config{Password: cheap}, base.Store, keys, base.Clock.Now)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &env{Env: base, Service: NewService(base.Store), auth: service}
-}
-
-// user registers someone and returns what their token says.
-func (e *env) user(tb testing.TB, email string) auth.Access {
-	tb.Helper()
-	in, err := e.auth.Register(tb.Context(), auth.Registration{
-		Email: email, Password: "correct horse battery staple", FirstName: "A", LastName: "B",
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	a, err := e.auth.Verify(in.Tokens.AccessToken)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return a
+	base := authtest.New(tb)
+	return &env{Env: base, Service: NewService(base.Store)}
 }
 
 func (e *env) mustCreate(tb testing.TB, a auth.Access, n New) Session {
@@ -65,17 +40,10 @@ func (e *env) mustCreate(tb testing.TB, a auth.Access, n New) Session {
 	return s
 }
 
-func wantCode(tb testing.TB, err error, code fault.Code) {
-	tb.Helper()
-	if err == nil || fault.CodeOf(err) != code {
-		tb.Errorf("error is %v, want %s", err, code)
-	}
-}
-
 func TestLifeOfASession(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	a := e.user(t, "ada@example.com")
+	a := e.User(t, "ada@example.com")
 	transactions := func(fn func()) uint64 {
 		before := e.Store.Stats().Transactions
 		fn()
@@ -110,14 +78,14 @@ func TestLifeOfASession(t *testing.T) {
 		t.Errorf("made %+v\ngot  %+v\nwant %+v", made, got, want)
 	}
 	_, err := e.Get(t.Context(), a, made.ID)
-	wantCode(t, err, fault.NotFound)
-	wantCode(t, e.Delete(t.Context(), a, made.ID), fault.NotFound)
+	authtest.WantCode(t, err, fault.NotFound)
+	authtest.WantCode(t, e.Delete(t.Context(), a, made.ID), fault.NotFound)
 }
 
 func TestNewNamesEveryFieldAtFault(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	a := e.user(t, "ada@example.com")
+	a := e.User(t, "ada@example.com")
 	big := json.RawMessage(`{"x":"` + strings.Repeat("<", maxMetadata-8) + `"}`)
 	for _, tt := range []struct {
 		n    New
@@ -138,7 +106,7 @@ func TestNewNamesEveryFieldAtFault(t *testing.T) {
 			}
 			continue
 		}
-		wantCode(t, err, fault.ValidationFailed)
+		authtest.WantCode(t, err, fault.ValidationFailed)
 		var fields []string
 		if f, ok := errors.AsType[*fault.Error](err); ok {
 			for _, field := range f.Fields {
@@ -151,10 +119,26 @@ func TestNewNamesEveryFieldAtFault(t *testing.T) {
 	}
 }
 
+// Whatever a session may hold comes back as it was, with an idempotency key too.
+func TestARepeatedCreationAnswersTheSame(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	a := e.User(t, "ada@example.com")
+	largest := New{
+		Name: strings.Repeat("<", maxName), WorkspacePath: strings.Repeat("&", maxPath),
+		Metadata: json.RawMessage(`{"x":"` + strings.Repeat("<", maxMetadata-8) + `"}`),
+	}
+	first, err1 := e.Create(t.Context(), a, largest, "key")
+	again, err2 := e.Create(t.Context(), a, largest, "key")
+	if err := errors.Join(err1, err2); err != nil || !reflect.DeepEqual(first, again) {
+		t.Errorf("%v; the same: %t", err, reflect.DeepEqual(first, again))
+	}
+}
+
 func TestSessionsOfOthersDoNotExist(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	ada, bob := e.user(t, "ada@example.com"), e.user(t, "bob@example.com")
+	ada, bob := e.User(t, "ada@example.com"), e.User(t, "bob@example.com")
 	inAdas := bob // bob, as a member of ada's tenant
 	inAdas.TenantID = ada.TenantID
 	if err := e.Store.Update(t.Context(), func(tx *store.Tx) error {
@@ -167,8 +151,8 @@ func TestSessionsOfOthersDoNotExist(t *testing.T) {
 	e.mustCreate(t, inAdas, New{})
 	for _, a := range []auth.Access{bob, inAdas} {
 		_, err := e.Get(t.Context(), a, adas.ID)
-		wantCode(t, err, fault.NotFound)
-		wantCode(t, e.Delete(t.Context(), a, adas.ID), fault.NotFound)
+		authtest.WantCode(t, err, fault.NotFound)
+		authtest.WantCode(t, e.Delete(t.Context(), a, adas.ID), fault.NotFound)
 	}
 	for a, want := range map[auth.Access]int{ada: 1, inAdas: 1, bob: 0} {
 		page, err := e.List(t.Context(), a, paging.Request{Limit: 0, Cursor: ""})
@@ -184,23 +168,23 @@ func TestSessionsOfOthersDoNotExist(t *testing.T) {
 func TestAuthorityIsThatOfTheMoment(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	a := e.user(t, "ada@example.com")
+	a := e.User(t, "ada@example.com")
 	s := e.mustCreate(t, a, New{})
-	if err := e.auth.Logout(t.Context(), a, false); err != nil {
+	if err := e.Auth.Logout(t.Context(), a, false); err != nil {
 		t.Fatal(err)
 	}
 	_, err1 := e.Create(t.Context(), a, New{}, "")
 	_, err2 := e.Get(t.Context(), a, s.ID)
 	_, err3 := e.List(t.Context(), a, paging.Request{Limit: 0, Cursor: ""})
 	for _, err := range []error{err1, err2, err3, e.Delete(t.Context(), a, s.ID)} {
-		wantCode(t, err, fault.InvalidToken)
+		authtest.WantCode(t, err, fault.InvalidToken)
 	}
 }
 
 func TestListPagesNewestFirst(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	a := e.user(t, "ada@example.com")
+	a := e.User(t, "ada@example.com")
 	var want []uuid.UUID
 	for range 7 {
 		want = append(want, e.mustCreate(t, a, New{}).ID)
@@ -237,7 +221,7 @@ func TestListPagesNewestFirst(t *testing.T) {
 func TestListRefusesWhatIsNotItsOwn(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	ada, bob := e.user(t, "ada@example.com"), e.user(t, "bob@example.com")
+	ada, bob := e.User(t, "ada@example.com"), e.User(t, "bob@example.com")
 	for range 2 {
 		e.mustCreate(t, ada, New{})
 		e.mustCreate(t, bob, New{})
@@ -250,15 +234,15 @@ func TestListRefusesWhatIsNotItsOwn(t *testing.T) {
 	elsewhere.TenantID = bob.TenantID
 	for _, a := range []auth.Access{bob, elsewhere} {
 		_, err := e.List(t.Context(), a, paging.Request{Limit: 1, Cursor: page.Next})
-		wantCode(t, err, fault.InvalidRequest)
+		authtest.WantCode(t, err, fault.InvalidRequest)
 	}
 	for _, bad := range []string{"x", page.Next + "A", page.Next[1:], "!" + page.Next[1:], strings.Repeat("A", len(page.Next)), page.Next[:5] + "\n" + page.Next[6:]} {
 		_, err := e.List(t.Context(), ada, paging.Request{Limit: 1, Cursor: bad})
-		wantCode(t, err, fault.InvalidRequest)
+		authtest.WantCode(t, err, fault.InvalidRequest)
 	}
 	for _, limit := range []int{-1, 201} {
 		_, err := e.List(t.Context(), ada, paging.Request{Limit: limit, Cursor: ""})
-		wantCode(t, err, fault.InvalidRequest)
+		authtest.WantCode(t, err, fault.InvalidRequest)
 	}
 }
 
@@ -266,7 +250,7 @@ func TestUnknownCommitsAreSettled(t *testing.T) {
 	t.Parallel()
 	for _, fates := range [][]storetest.Fate{{storetest.Committed}, {storetest.Lost}, {storetest.Lost, storetest.Committed, storetest.Committed}} {
 		e := newEnv(t)
-		a := e.user(t, "ada@example.com")
+		a := e.User(t, "ada@example.com")
 		e.DB.Unknown(fates...)
 		s := e.mustCreate(t, a, New{Name: "one"})
 		page, err := e.List(t.Context(), a, paging.Request{Limit: 0, Cursor: ""})
@@ -277,6 +261,6 @@ func TestUnknownCommitsAreSettled(t *testing.T) {
 		if err := e.Delete(t.Context(), a, s.ID); err != nil {
 			t.Errorf("%v: deleting: %v", fates, err)
 		}
-		wantCode(t, e.Delete(t.Context(), a, s.ID), fault.NotFound)
+		authtest.WantCode(t, e.Delete(t.Context(), a, s.ID), fault.NotFound)
 	}
 }

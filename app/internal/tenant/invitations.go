@@ -98,6 +98,9 @@ func (s *Service) Invite(ctx context.Context, a auth.Access, id uuid.UUID, email
 		if err != nil {
 			return fmt.Errorf("reading the tenant: %w", err)
 		}
+		if err := auth.CountInvitation(tx, a.UserID, made.ID); err != nil {
+			return err
+		}
 		letter.TenantName = t.Name
 		tx.PutInvitation(made)
 		tx.PutLetter(letter)

@@ -13,13 +13,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
-	"golang.org/x/text/unicode/norm"
 
 	"coditect.ai/platform/app/internal/auth"
 	"coditect.ai/platform/app/internal/fault"
@@ -120,9 +116,9 @@ func viewOf(t store.Tenant, m store.Membership) Tenant {
 
 // normalName trims and composes a tenant's name.
 func normalName(name string) (string, error) {
-	name = norm.NFC.String(strings.TrimSpace(name))
-	if n := utf8.RuneCountInString(name); n < 1 || n > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", fault.Invalid(fault.Field{Field: "name", Problem: "must be 1 to 200 characters, without control characters"})
+	name, problem := auth.NormalName(name, 1, maxName)
+	if problem != "" {
+		return "", fault.Invalid(fault.Field{Field: "name", Problem: problem})
 	}
 	return name, nil
 }
@@ -259,8 +255,8 @@ func (s *Service) Rename(ctx context.Context, a auth.Access, id uuid.UUID, name 
 
 var errSelf = fault.New(fault.SelfTenant, "Your own tenant stays as long as you do, and stays yours.")
 
-// Delete removes a tenant, of which the caller is an owner, for all its
-// members. What was in it nobody can reach from then on; the sweeper removes it.
+// Delete removes a tenant, of which the caller is an owner and has lately proven
+// who they are, for all its members. What was in it nobody can reach from then on; the sweeper removes it.
 func (s *Service) Delete(ctx context.Context, a auth.Access, id uuid.UUID) error {
 	seen := false // by an earlier run, whose commit may have taken effect
 	return s.store.Update(ctx, func(tx *store.Tx) error {
@@ -278,6 +274,9 @@ func (s *Service) Delete(ctx context.Context, a auth.Access, id uuid.UUID) error
 		}
 		if isSelf(id) {
 			return errSelf
+		}
+		if _, err := auth.RequireRecent(tx.Reader, a); err != nil {
+			return err
 		}
 		seen = true
 		auth.Record(tx, auth.SelfTenantID(a.UserID), a.UserID, actDeleted, t.ID)

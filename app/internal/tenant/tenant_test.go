@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"coditect.ai/platform/app/internal/auth"
+	"coditect.ai/platform/app/internal/auth/authtest"
 	"coditect.ai/platform/app/internal/fault"
 	"coditect.ai/platform/app/internal/mail"
 	"coditect.ai/platform/app/internal/paging"
@@ -21,41 +23,20 @@ import (
 )
 
 type env struct {
-	*storetest.Env
+	*authtest.Env
 	*Service
-	auth *auth.Service
 }
 
 func newEnv(tb testing.TB) *env {
 	tb.Helper()
-	base := storetest.New(tb)
-	keys, err := auth.ParseKeyring([]byte(auth.GenerateKey()))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	cheap := auth.PasswordParams{MemoryKiB: 8, Iterations: 1, Parallelism: 1}
-	service, err := auth.New(auth.Config{Password: cheap, HashQueue: 1000, HashWait: time.Minute}, base.Store, keys, base.Clock.Now)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &env{Env: base, Service: NewService(base.Store, service), auth: service}
+	base := authtest.New(tb)
+	return &env{Env: base, Service: NewService(base.Store, base.Auth)}
 }
 
-const password = "correct horse battery staple"
-
-// user registers somebody and returns what their token says.
+// user registers somebody, reads their mail and returns what their token says.
 func (e *env) user(tb testing.TB, name string) auth.Access {
 	tb.Helper()
-	in, err := e.auth.Register(tb.Context(), auth.Registration{
-		Email: name + "@example.com", Password: password, FirstName: name, LastName: "L",
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	a, err := e.auth.Verify(in.Tokens.AccessToken)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	a := e.User(tb, name+"@example.com")
 	e.inbox(tb)
 	return a
 }
@@ -65,7 +46,7 @@ func (e *env) inbox(tb testing.TB) []string {
 	tb.Helper()
 	var tokens []string
 	for {
-		done, err := e.auth.Deliver(tb.Context(), sender(func(m mail.Message) {
+		done, err := e.Auth.Deliver(tb.Context(), sender(func(m mail.Message) {
 			tokens = append(tokens, regexp.MustCompile(`#token=(\S+)`).FindStringSubmatch(m.Text)[1])
 		}))
 		if err != nil {
@@ -101,13 +82,6 @@ func (e *env) join(tb testing.TB, by auth.Access, id uuid.UUID, a auth.Access, n
 	}
 }
 
-func wantCode(tb testing.TB, err error, code fault.Code) {
-	tb.Helper()
-	if err == nil || fault.CodeOf(err) != code {
-		tb.Errorf("error is %v, want %s", err, code)
-	}
-}
-
 var fates = [][]storetest.Fate{nil, {storetest.Committed}, {storetest.Lost}, {storetest.Lost, storetest.Committed, storetest.Committed}}
 
 func TestLifeOfATenant(t *testing.T) {
@@ -134,15 +108,15 @@ func TestLifeOfATenant(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		_, err = e.Get(t.Context(), bob, made.ID)
-		wantCode(t, err, fault.NotFound)
+		authtest.WantCode(t, err, fault.NotFound)
 		_, err = e.Rename(t.Context(), ada, made.ID, "a\nb")
-		wantCode(t, err, fault.ValidationFailed)
-		wantCode(t, e.Delete(t.Context(), ada, ada.TenantID), fault.SelfTenant)
+		authtest.WantCode(t, err, fault.ValidationFailed)
+		authtest.WantCode(t, e.Delete(t.Context(), ada, ada.TenantID), fault.SelfTenant)
 		e.DB.Unknown(fate...)
 		if err := e.Delete(t.Context(), ada, made.ID); err != nil {
 			t.Error(err)
 		}
-		wantCode(t, e.Delete(t.Context(), ada, made.ID), fault.NotFound)
+		authtest.WantCode(t, e.Delete(t.Context(), ada, made.ID), fault.NotFound)
 		trail, err := e.Audit(t.Context(), ada, ada.TenantID, paging.Request{Limit: 1})
 		if err != nil || len(trail.Items) != 1 || trail.Items[0].Action != actDeleted || trail.Items[0].SubjectID != made.ID || trail.Next == "" {
 			t.Errorf("%+v, %v", trail, err)
@@ -161,7 +135,7 @@ func TestRepeatedCreationsAreOne(t *testing.T) {
 		t.Errorf("%+v, %+v, %+v, %v", first, again, others, err)
 	}
 	_, err := e.Create(t.Context(), ada, "Mills", "key")
-	wantCode(t, err, fault.IdempotencyConflict)
+	authtest.WantCode(t, err, fault.IdempotencyConflict)
 	e.Clock.Advance(24 * time.Hour)
 	next, err := e.Create(t.Context(), ada, "Mills", "key")
 	if err != nil || next.ID == first.ID {
@@ -174,7 +148,7 @@ func TestRepeatedCreationsAreOne(t *testing.T) {
 		t.Errorf("%+v, %+v, %v, or not one mail", i1, i2, err)
 	}
 	_, err = e.Invite(t.Context(), ada, next.ID, "eve@example.com", store.RoleAdmin, "key")
-	wantCode(t, err, fault.IdempotencyConflict)
+	authtest.WantCode(t, err, fault.IdempotencyConflict)
 }
 
 // Who may do what to whom: every caller's role × every member's × every new one.
@@ -223,10 +197,10 @@ func TestRolesDecideWhoManagesWhom(t *testing.T) {
 		}
 	}
 	_, err := e.SetRole(t.Context(), owner, id, owner.UserID, "king")
-	wantCode(t, err, fault.ValidationFailed)
+	authtest.WantCode(t, err, fault.ValidationFailed)
 	_, err = e.SetRole(t.Context(), owner, id, uuid.New(), store.RoleAdmin)
-	wantCode(t, err, fault.NotFound)
-	wantCode(t, e.Remove(t.Context(), owner, id, uuid.New()), fault.NotFound)
+	authtest.WantCode(t, err, fault.NotFound)
+	authtest.WantCode(t, e.Remove(t.Context(), owner, id, uuid.New()), fault.NotFound)
 }
 
 func TestATenantKeepsAnOwner(t *testing.T) {
@@ -237,12 +211,12 @@ func TestATenantKeepsAnOwner(t *testing.T) {
 		id := e.mustCreate(t, ada, "Engines").ID
 		e.join(t, ada, id, bob, "bob", store.RoleAdmin)
 		_, err := e.SetRole(t.Context(), ada, id, ada.UserID, store.RoleMember)
-		wantCode(t, err, fault.LastOwner)
-		wantCode(t, e.Remove(t.Context(), ada, id, ada.UserID), fault.LastOwner)
-		wantCode(t, e.auth.DeleteMe(t.Context(), ada, password, ""), fault.LastOwner)
+		authtest.WantCode(t, err, fault.LastOwner)
+		authtest.WantCode(t, e.Remove(t.Context(), ada, id, ada.UserID), fault.LastOwner)
+		authtest.WantCode(t, e.Auth.DeleteMe(t.Context(), ada, authtest.Password, ""), fault.LastOwner)
 		_, err = e.SetRole(t.Context(), ada, ada.TenantID, ada.UserID, store.RoleMember)
-		wantCode(t, err, fault.SelfTenant)
-		wantCode(t, e.Remove(t.Context(), ada, ada.TenantID, ada.UserID), fault.SelfTenant)
+		authtest.WantCode(t, err, fault.SelfTenant)
+		authtest.WantCode(t, e.Remove(t.Context(), ada, ada.TenantID, ada.UserID), fault.SelfTenant)
 
 		if _, err := e.SetRole(t.Context(), ada, id, bob.UserID, store.RoleOwner); err != nil {
 			t.Fatal(err)
@@ -256,7 +230,7 @@ func TestATenantKeepsAnOwner(t *testing.T) {
 			t.Errorf("leaving: %v", err)
 		}
 		// With the last member the tenant goes.
-		if err := e.auth.DeleteMe(t.Context(), bob, password, ""); err != nil {
+		if err := e.Auth.DeleteMe(t.Context(), bob, authtest.Password, ""); err != nil {
 			t.Error(err)
 		}
 		if err := e.Store.View(t.Context(), func(r *store.Reader) error {
@@ -299,7 +273,7 @@ func TestOfAHundredOwnersWhoGoOneStays(t *testing.T) {
 				case 1:
 					_, err = e.SetRole(t.Context(), a, id, a.UserID, store.RoleMember)
 				default:
-					err = e.auth.DeleteMe(t.Context(), a, password, "")
+					err = e.Auth.DeleteMe(t.Context(), a, authtest.Password, "")
 				}
 				if fault.CodeOf(err) == fault.Busy { // as a client would
 					continue
@@ -353,19 +327,19 @@ func TestAnInvitationIsGoodOnceForOneAddress(t *testing.T) {
 			t.Fatalf("mailed %q", tokens)
 		}
 		_, err = e.Accept(t.Context(), eve, tokens[0])
-		wantCode(t, err, fault.InvalidMailedToken)
+		authtest.WantCode(t, err, fault.InvalidMailedToken)
 		e.DB.Unknown(fate...)
 		joined, err := e.Accept(t.Context(), bob, tokens[0])
 		if err != nil || joined.ID != id || joined.Role != store.RoleAdmin {
 			t.Errorf("%+v, %v", joined, err)
 		}
-		if me, err := e.auth.Me(t.Context(), bob); err != nil || !me.EmailVerified {
+		if me, err := e.Auth.Me(t.Context(), bob); err != nil || !me.EmailVerified {
 			t.Errorf("%+v, %v", me, err)
 		}
 		_, err = e.Accept(t.Context(), bob, tokens[0])
-		wantCode(t, err, fault.InvalidMailedToken)
+		authtest.WantCode(t, err, fault.InvalidMailedToken)
 		_, err = e.Invite(t.Context(), ada, id, "bob@example.com", store.RoleMember, "")
-		wantCode(t, err, fault.AlreadyMember)
+		authtest.WantCode(t, err, fault.AlreadyMember)
 	}
 }
 
@@ -386,7 +360,7 @@ func TestInvitationsThatAreNoLongerGood(t *testing.T) {
 	refused := func(token string) {
 		t.Helper()
 		_, err := e.Accept(t.Context(), eve, token)
-		wantCode(t, err, fault.InvalidMailedToken)
+		authtest.WantCode(t, err, fault.InvalidMailedToken)
 	}
 	i, token := invite(ada)
 	e.DB.Unknown(storetest.Committed)
@@ -394,13 +368,13 @@ func TestInvitationsThatAreNoLongerGood(t *testing.T) {
 		t.Error(err)
 	}
 	refused(token)
-	wantCode(t, e.Revoke(t.Context(), bob, id, i.ID), fault.NotFound)
-	wantCode(t, e.Revoke(t.Context(), eve, id, i.ID), fault.NotFound)
+	authtest.WantCode(t, e.Revoke(t.Context(), bob, id, i.ID), fault.NotFound)
+	authtest.WantCode(t, e.Revoke(t.Context(), eve, id, i.ID), fault.NotFound)
 
 	_, token = invite(ada)
 	e.Clock.Advance(invitationTTL)
-	ada = e.again(t, "ada")
-	bob, eve = e.again(t, "bob"), e.again(t, "eve")
+	ada = e.Login(t, "ada@example.com")
+	bob, eve = e.Login(t, "bob@example.com"), e.Login(t, "eve@example.com")
 	refused(token)
 
 	_, token = invite(bob) // who is lowered before it is accepted
@@ -418,20 +392,6 @@ func TestInvitationsThatAreNoLongerGood(t *testing.T) {
 	}
 }
 
-// again signs somebody in anew.
-func (e *env) again(tb testing.TB, name string) auth.Access {
-	tb.Helper()
-	in, err := e.auth.Login(tb.Context(), auth.Credentials{Email: name + "@example.com", Password: password})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	a, err := e.auth.Verify(in.Tokens.AccessToken)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return a
-}
-
 func TestListsAreBounded(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -441,14 +401,15 @@ func TestListsAreBounded(t *testing.T) {
 		e.mustCreate(t, ada, strconv.Itoa(i))
 	}
 	_, err := e.Create(t.Context(), ada, "one more", "")
-	wantCode(t, err, fault.LimitReached)
+	authtest.WantCode(t, err, fault.LimitReached)
 	for i := range maxInvitations {
 		if _, err := e.Invite(t.Context(), ada, id, fmt.Sprintf("u%d@example.com", i), store.RoleMember, ""); err != nil {
 			t.Fatal(err)
 		}
+		e.Clock.Advance(15 * time.Minute) // the longest that who invites many waits
 	}
 	_, err = e.Invite(t.Context(), ada, id, "one@more.example", store.RoleMember, "")
-	wantCode(t, err, fault.LimitReached)
+	authtest.WantCode(t, err, fault.LimitReached)
 	seen := map[uuid.UUID]bool{}
 	for cursor := ""; ; {
 		page, err := e.List(t.Context(), ada, paging.Request{Limit: 7, Cursor: cursor})
@@ -465,7 +426,71 @@ func TestListsAreBounded(t *testing.T) {
 	if len(seen) != auth.MaxTenants {
 		t.Errorf("pages hold %d tenants", len(seen))
 	}
-	if err := e.auth.DeleteMe(t.Context(), ada, password, ""); err != nil {
+	if err := e.Auth.DeleteMe(t.Context(), ada, authtest.Password, ""); err != nil {
 		t.Errorf("deleting the owner of %d tenants: %v", auth.MaxTenants, err)
 	}
+}
+
+// Nobody sends mail to strangers without end, from however many tenants.
+func TestInvitingManyIsSlowedDown(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ada, bob := e.user(t, "ada"), e.user(t, "bob")
+	id, other := e.mustCreate(t, ada, "Engines").ID, e.mustCreate(t, ada, "Mills").ID
+	e.join(t, ada, id, bob, "bob", store.RoleAdmin)
+	invite := func(by auth.Access, in uuid.UUID, n int) error {
+		_, err := e.Invite(t.Context(), by, in, fmt.Sprintf("u%d@example.com", n), store.RoleMember, "")
+		return err
+	}
+	sent := 1 // to bob
+	for ; sent < 200; sent++ {
+		if sent%3 == 0 {
+			e.DB.Unknown(storetest.Committed, storetest.Lost) // which counts once, as any other
+		}
+		err := invite(ada, []uuid.UUID{id, other}[sent%2], sent)
+		if fault.CodeOf(err) == fault.TooManyAttempts {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent != 50 {
+		t.Errorf("slowed down after %d", sent)
+	}
+	if err := invite(bob, id, 1000); err != nil {
+		t.Errorf("another admin: %v", err)
+	}
+	e.Clock.Advance(2 * time.Second)
+	if err := invite(ada, id, 1001); err != nil {
+		t.Errorf("after the pause: %v", err)
+	}
+}
+
+// A stolen token is not enough to end a tenant with all that is in it.
+func TestDeletingATenantAsksForARecentProof(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ada := e.user(t, "ada")
+	id := e.mustCreate(t, ada, "Engines").ID
+	e.Clock.Advance(auth.RecentFor)
+	authtest.WantCode(t, e.Delete(t.Context(), ada, id), fault.StepUpRequired)
+	if _, err := e.Auth.StepUp(t.Context(), ada, auth.StepUpForm{Password: authtest.Password}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Delete(t.Context(), ada, id); err != nil {
+		t.Error(err)
+	}
+}
+
+// A name stands in letters to strangers: it stays on its line, and in its direction.
+func TestNamesDoNotMislead(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ada := e.user(t, "ada")
+	for _, name := range []string{"", "a\nb", "a\u2028b", "a\u2029b", "gro.live\u202e", "\u2066a", "a\u0085b", strings.Repeat("x", 201)} {
+		_, err := e.Create(t.Context(), ada, name, "")
+		authtest.WantCode(t, err, fault.ValidationFailed)
+	}
+	e.mustCreate(t, ada, "Ada’s 👩‍💻 — אדה")
 }
