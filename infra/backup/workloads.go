@@ -37,18 +37,18 @@ exit 1
 `
 
 // Never --force: it would remove what a restore still needs.
-const expireScript = `set -eu
+const expireScript = `set -euo pipefail
 fdbbackup expire -d "$BACKUP_URL" -C "$FDB_CLUSTER_FILE" --delete-before-days "$KEEP_DAYS" --min-restorable-days "$RESTORABLE_DAYS"
 `
 
-const describeScript = `set -eu
+const describeScript = `set -euo pipefail
 description=$(fdbbackup describe -d "$BACKUP_URL" -C "$FDB_CLUSTER_FILE" --version-timestamps)
 echo "$description"
 grep -q 'Restorable: true' <<<"$description" || { echo "the backup cannot be restored" >&2; exit 1; }
 `
 
 // The pod's own identity may add objects; a record is never written over.
-const recordScript = `set -eu
+const recordScript = `set -euo pipefail
 version=$(fdbcli -C "$FDB_CLUSTER_FILE" --timeout 30 --exec getversion)
 [[ "$version" =~ ^[0-9]+$ ]] || { echo "no version: $version" >&2; exit 1; }
 at=$(date -u +%Y-%m-%dT%H:%M:%SZ)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
@@ -218,7 +219,7 @@ func (w *watch) objectives(ctx *pulumi.Context) error {
 	counted := fmt.Sprintf(`resource.type="prometheus_target" AND metric.type="prometheus.googleapis.com/%s/counter"`, contract.MetricRequests)
 	availability, err := w.make(ctx, google.ObjectiveType, "availability", pulumi.Map{
 		"service": service.ServiceID, "sloId": pulumi.String("availability"), "displayName": pulumi.String("Requests are answered without a fault"),
-		"goal": pulumi.Float64(w.Availability / 100), "rollingPeriodDays": pulumi.Int(28),
+		"goal": pulumi.Float64(math.Round(w.Availability*100) / 1e4), "rollingPeriodDays": pulumi.Int(28),
 		"requestBasedSli": pulumi.Map{"goodTotalRatio": pulumi.Map{
 			"totalServiceFilter": pulumi.String(counted),
 			"badServiceFilter":   pulumi.String(counted + ` AND metric.labels.status=monitoring.regex.full_match("5..")`),
