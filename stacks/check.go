@@ -170,7 +170,7 @@ func checkDatabase(s *Settings, r *RefusalError) {
 	}
 	need := d.Redundancy.Machines()
 	switch {
-	case d.Redundancy == Single && s.Environment.durable():
+	case d.Redundancy == Single && s.Environment.Durable():
 		r.add("databaseRedundancy", "is single: the loss of one node would lose data; %s needs double or triple", s.Environment)
 	case d.Replicas < need:
 		r.add("databaseReplicas", "is %d: with %s redundancy the database stops when one of fewer than %d machines is lost; use %d pods or a lower redundancy",

@@ -31,8 +31,8 @@ func (e Environment) Known() bool {
 // Cloud tells whether e runs on Google Cloud rather than on one machine.
 func (e Environment) Cloud() bool { return e != Local }
 
-// durable tells whether e holds data that people rely on.
-func (e Environment) durable() bool { return e == Staging || e == Prod }
+// Durable tells whether e holds data that people rely on.
+func (e Environment) Durable() bool { return e == Staging || e == Prod }
 
 // Settings is everything that one environment is made from. A value of it that
 // came from [Load] is complete and consistent.

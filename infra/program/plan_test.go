@@ -22,6 +22,7 @@ import (
 
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/google"
+	"coditect.ai/platform/infra/policy"
 	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
@@ -293,29 +294,17 @@ func TestObjectsDieWithTheirCluster(t *testing.T) {
 	}
 }
 
-func TestWhatHoldsDataIsProtected(t *testing.T) {
-	data := []string{
-		google.RepositoryType, google.SecretType,
-		google.NetworkType, google.SubnetworkType, google.ClusterType, google.NodePoolType,
-		"kubernetes:apps/v1:StatefulSet", "kubernetes:core/v1:Namespace", "kubernetes:core/v1:PersistentVolumeClaim",
-	}
+// Every environment keeps the rules that all resources are held to.
+func TestPolicies(t *testing.T) {
 	for _, env := range stacks.Environments() {
-		want := env == stacks.Staging || env == stacks.Prod
+		var resources []policy.Resource
 		for _, m := range plan(t, env) {
-			if slices.Contains(data, m.Type) && m.Protect != want {
-				t.Errorf("%s: %s %s: protected is %t", env, m.Type, m.Name, m.Protect)
+			if m.Custom {
+				resources = append(resources, policy.Resource{Type: m.Type, Name: m.Name, Inputs: m.Inputs, Protect: m.Protect, Secrets: m.Secret})
 			}
 		}
-	}
-}
-
-// Values of secrets never pass through the program: nothing that could hold one is made.
-func TestNoSecretValues(t *testing.T) {
-	for _, env := range stacks.Environments() {
-		for _, m := range plan(t, env) {
-			if m.Secret || strings.HasSuffix(m.Type, ":SecretVersion") || m.Type == "kubernetes:core/v1:Secret" {
-				t.Errorf("%s: %s %s would put a secret into the state", env, m.Type, m.Name)
-			}
+		for _, f := range policy.Check(policy.Environment{Durable: env.Durable()}, resources) {
+			t.Errorf("%s: %s: %s (rule %s)", env, f.Resource, f.Problem, f.Rule)
 		}
 	}
 }
