@@ -58,6 +58,7 @@ func commands() []command {
 		{contract.BackupCommand, "backup --to DIR [--every D] [--keep N]", "back the store up while it is used; --list shows what is there", backupCommand},
 		{contract.RestoreCommand, "restore --from DIR/ID", "fill an empty store with a backup", restoreCommand},
 		{"load", "load [flags] URL", "drive a running service through its users' lives and measure it", loadCommand},
+		{"populate", "populate [--users N] [--sessions N]", "fill an empty store with users and sessions, to measure at scale", populateCommand},
 		{"version", "version [--json]", "print what was built", versionCommand},
 	}
 }
