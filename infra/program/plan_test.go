@@ -44,15 +44,13 @@ func added(env stacks.Environment) map[string]string {
 	}
 	if env == stacks.Prod {
 		// Everything that there can be.
-		for key, value := range map[string]string{
+		maps.Copy(values, map[string]string{
 			"databaseClients": "10.40.0.0/24", "frontendImage": image("3"), "legacyImage": image("4"), "legacyPort": "8000",
 			"backupAccessId": "GOOG1EXAMPLEEXAMPLEEXAMPLE", "clusterFreezes": "holidays=2026-12-18/2027-01-04",
 			"mailServer": "smtp.example.com:587", "mailFrom": "Coditect <no-reply@coditect.ai>", "mailUser": "coditect",
 			"monitoringEmails": "oncall@coditect.ai", "monitoringRunbooks": "https://docs.coditect.ai/runbooks",
 			"deliveryRepository": "coditect/platform", "deliveryClientSum": strings.Repeat("5", 64),
-		} {
-			values[key] = value
-		}
+		})
 	}
 	switch env {
 	case stacks.Local:
