@@ -56,7 +56,7 @@ type Plan struct {
 
 // standIns stand for the settings that are an operator's own.
 var standIns = []struct{ key, value string }{
-	{"project", "your-project"}, {"projectNumber", "1"}, {"kubernetesContext", "your-cluster"},
+	{"project", "your-project"}, {"projectNumber", "1"}, {"clusterAuthorizedNetworks", "203.0.113.1/32"},
 }
 
 // Run makes the plan. A [problem.Error] says what the operator can mend.

@@ -148,6 +148,9 @@ func (c *counter) pool(r Resource) {
 
 // nodes is a pool's first size; a regional pool has it in each of its zones.
 func nodes(r Resource) float64 {
+	if least := number(at(r.Inputs, "autoscaling", "totalMinNodeCount"), 0); least > 0 {
+		return least // over all zones
+	}
 	n := number(r.Inputs["nodeCount"], number(r.Inputs["initialNodeCount"], 1))
 	if zones, ok := r.Inputs["nodeLocations"].([]any); ok && len(zones) > 0 {
 		n *= float64(len(zones))

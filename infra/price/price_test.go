@@ -30,6 +30,7 @@ func TestEstimate(t *testing.T) {
 		"nothing":              {nil, 0},
 		"the control plane":    {[]price.Resource{resource(t, "gcp:container/cluster:Cluster", `{}`)}, 73},
 		"three nodes":          {[]price.Resource{resource(t, "gcp:container/nodePool:NodePool", pool)}, 3*0.134012*730 + 3*100*0.04},
+		"a pool over zones":    {[]price.Resource{resource(t, "gcp:container/nodePool:NodePool", `{"initialNodeCount": 1, "autoscaling": {"totalMinNodeCount": 3, "totalMaxNodeCount": 6}, "nodeConfig": {"machineType": "e2-standard-4", "diskType": "pd-standard", "diskSizeGb": 100}}`)}, 3*0.134012*730 + 3*100*0.04},
 		"NAT of three nodes":   {[]price.Resource{resource(t, "gcp:compute/routerNat:RouterNat", `{}`), resource(t, "gcp:container/nodePool:NodePool", pool)}, 3*0.134012*730 + 12 + (3*0.0014+0.005)*730},
 		"the database's disks": {[]price.Resource{resource(t, "kubernetes:apps/v1:StatefulSet", `{"spec": {"replicas": 3, "volumeClaimTemplates": [{"spec": {"storageClassName": "standard-rwo", "resources": {"requests": {"storage": "50Gi"}}}}]}}`)}, 15},
 		"a claim of 1 TiB":     {[]price.Resource{resource(t, "kubernetes:core/v1:PersistentVolumeClaim", `{"spec": {"storageClassName": "premium-rwo", "resources": {"requests": {"storage": "1Ti"}}}}`)}, 1024 * 0.17},

@@ -42,6 +42,18 @@ func added(env stacks.Environment) map[string]string {
 		values["projectNumber"] = "123456789012"
 		values["clusterAuthorizedNetworks"] = "203.0.113.7/32"
 	}
+	if env == stacks.Prod {
+		// Everything that there can be.
+		for key, value := range map[string]string{
+			"databaseClients": "10.40.0.0/24", "frontendImage": image("3"), "legacyImage": image("4"), "legacyPort": "8000",
+			"backupAccessId": "GOOG1EXAMPLEEXAMPLEEXAMPLE", "clusterFreezes": "holidays=2026-12-18/2027-01-04",
+			"mailServer": "smtp.example.com:587", "mailFrom": "Coditect <no-reply@coditect.ai>", "mailUser": "coditect",
+			"monitoringEmails": "oncall@coditect.ai", "monitoringRunbooks": "https://docs.coditect.ai/runbooks",
+			"deliveryRepository": "coditect/platform", "deliveryClientSum": strings.Repeat("5", 64),
+		} {
+			values[key] = value
+		}
+	}
 	switch env {
 	case stacks.Local:
 		values["serviceImageBlue"] = image("1")
@@ -130,6 +142,14 @@ func answer(args pulumi.MockResourceArgs) resource.PropertyMap {
 	case google.AccountType:
 		email := args.Inputs["accountId"].StringValue() + "@" + args.Inputs["project"].StringValue() + ".iam.gserviceaccount.com"
 		outputs["email"], outputs["member"] = resource.NewProperty(email), resource.NewProperty("serviceAccount:"+email)
+	case google.GlobalAddressType:
+		outputs["address"] = resource.NewProperty("192.0.2.2")
+	case google.AuthorizationType:
+		outputs["dnsResourceRecords"] = resource.NewProperty([]resource.PropertyValue{resource.NewProperty(resource.PropertyMap{
+			"name": resource.NewProperty("_acme-challenge"), "type": resource.NewProperty("CNAME"), "data": resource.NewProperty("proof"),
+		})})
+	case google.LogBucketType, google.ChannelType, google.ObjectiveType:
+		outputs["name"] = resource.NewProperty("projects/p/" + args.Name)
 	case google.ClusterType:
 		outputs["endpoint"] = resource.NewProperty("192.0.2.1")
 		outputs["masterAuth"] = resource.NewProperty(resource.PropertyMap{"clusterCaCertificate": resource.NewProperty("AUTHORITY")})
@@ -255,14 +275,24 @@ func TestRouteWaitsForPods(t *testing.T) {
 
 // A backend is given requests only after it is told how to be checked: the
 // default check would find none of its pods healthy.
-func TestRouteWaitsForPolicies(t *testing.T) {
+func TestRoutesWaitForPolicies(t *testing.T) {
 	for _, env := range stacks.Environments() {
 		resources := plan(t, env)
-		i := slices.IndexFunc(resources, func(m made) bool { return m.Name == gateway.Route+"-httproute" })
+		waits := map[string][]string{}
+		for _, m := range resources {
+			waits[m.Name] = m.DependsOn
+		}
 		for _, m := range resources {
 			kind, _ := m.Inputs["kind"].(string)
-			if (kind == "HealthCheckPolicy" || kind == "GCPBackendPolicy") && !slices.Contains(resources[i].DependsOn, m.Type+" "+m.Name) {
-				t.Errorf("%s: the route does not wait for %s; it depends on %v", env, m.Name, resources[i].DependsOn)
+			if kind != "HealthCheckPolicy" && kind != "GCPBackendPolicy" {
+				continue
+			}
+			route := strings.TrimSuffix(m.Name, "-"+strings.ToLower(kind))
+			if strings.HasPrefix(route, gateway.Route) {
+				route = gateway.Route // of both slots
+			}
+			if on := waits[route+"-httproute"]; !slices.Contains(on, m.Type+" "+m.Name) {
+				t.Errorf("%s: the route %s does not wait for %s; it depends on %v", env, route, m.Name, on)
 			}
 		}
 	}

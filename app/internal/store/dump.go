@@ -178,7 +178,7 @@ func (l *Loader) flush(ctx context.Context) error {
 			return nil // an earlier run's commit took effect
 		}
 		for _, p := range l.pending {
-			tx.set(append(bytes.Clone(tx.space.prefix), p.Key...), p.Value)
+			tx.set(tx.space.at(p.Key), p.Value)
 		}
 		mark.After = last
 		tx.put(mark, tx.space.loading())
