@@ -196,7 +196,9 @@ func (l *Loader) Check(ctx context.Context) (Report, error) {
 	if err := l.flush(ctx); err != nil {
 		return Report{}, err
 	}
-	return l.store.Check(ctx)
+	report, err := l.store.Check(ctx)
+	delete(report.Counts, nameLoading) // the mark is not the store's
+	return report, err
 }
 
 // Release hands the store over to those who use it.

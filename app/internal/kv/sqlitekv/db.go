@@ -140,9 +140,10 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 	return db, nil
 }
 
-// Sizes of the page caches.
+// Sizes of the page caches, taken as they fill. A reader's holds the upper levels
+// of a tree of a million sessions and what some hundred users ask for at a time.
 const (
-	readerCacheKiB = 1024
+	readerCacheKiB = 4096
 	writerCacheKiB = 4096
 )
 
