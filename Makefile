@@ -44,6 +44,9 @@ run: .api ## run the service alone on 127.0.0.1:8080, data in ./.data/run
 	@coditect-api keygen --if-missing .data/run/jwt-secret
 	@CODITECT_MAIL=log CODITECT_STORE_DIR=.data/run/store CODITECT_JWT_SECRET_FILE=.data/run/jwt-secret CODITECT_DRAIN_PAUSE=0s exec coditect-api serve
 
+preview: build pulumi ## show the plan of ENV=dev|staging|prod without credentials; AGAINST=REV shows what changed since
+	@coditect preview --env "$(or $(ENV),dev)" $(if $(AGAINST),--against "$(AGAINST)")
+
 ## ---- building
 
 build: .api .coditect ## build the service and the operator's command into .bin
@@ -121,8 +124,6 @@ define later
 	@echo "make $@: $(1) is not part of this version yet." >&2; exit 2
 endef
 
-preview: ## show the plan of ENV=dev|staging|prod without credentials (not yet)
-	$(call later,the preview without credentials)
 rollout: ## rehearse a release in stages; BAD=errors|slow|crash shows the rollback (not yet)
 	$(call later,the staged rollout)
 recover: ## rebuild an environment from a backup (not yet)

@@ -1,6 +1,8 @@
 package stacks
 
 import (
+	"net"
+	"net/mail"
 	"regexp"
 	"slices"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 )
 
 var (
+	exporterImage  = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]*:[0-9]+\.[0-9]+\.[0-9]+-7\.[13]\.[0-9]+$`)
 	imageByDigest  = regexp.MustCompile(`^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
 	projectID      = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
 	projectNumber  = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
@@ -35,6 +38,9 @@ func check(s *Settings, r *RefusalError, unreadable bool) {
 	checkDatabase(s, r)
 	checkService(s, r)
 	checkRoom(s, r)
+	checkMail(s, r)
+	checkBackup(s, r)
+	checkWatching(s, r)
 	checkSplit(s, r)
 }
 
@@ -150,7 +156,10 @@ func checkNames(s *Settings, r *RefusalError) {
 }
 
 func checkImages(s *Settings, r *RefusalError) {
-	for key, image := range map[string]string{"serviceImageBlue": s.Service.ImageBlue, "serviceImageGreen": s.Service.ImageGreen} {
+	for key, image := range map[string]string{
+		"serviceImageBlue": s.Service.ImageBlue, "serviceImageGreen": s.Service.ImageGreen,
+		"frontendImage": s.Frontend.Image, "legacyImage": s.Legacy.Image,
+	} {
 		if image != "" && !imageByDigest.MatchString(image) {
 			r.add(key, "is %q: must name an image by digest, NAME@sha256:…; a tag can change under a running release", image)
 		}
@@ -168,9 +177,14 @@ func checkDatabase(s *Settings, r *RefusalError) {
 	if d.Engine != FoundationDB {
 		return
 	}
+	for _, network := range d.Clients {
+		if !network.Addr().IsPrivate() || network.Bits() < 8 {
+			r.add("databaseClients", "names %s: FoundationDB trusts whoever reaches it; only private networks may", network)
+		}
+	}
 	need := d.Redundancy.Machines()
 	switch {
-	case d.Redundancy == Single && s.Environment.durable():
+	case d.Redundancy == Single && s.Environment.Durable():
 		r.add("databaseRedundancy", "is single: the loss of one node would lose data; %s needs double or triple", s.Environment)
 	case d.Replicas < need:
 		r.add("databaseReplicas", "is %d: with %s redundancy the database stops when one of fewer than %d machines is lost; use %d pods or a lower redundancy",
@@ -181,6 +195,84 @@ func checkDatabase(s *Settings, r *RefusalError) {
 	}
 	atMost(r, "databaseCpuRequest", d.CPURequest, "databaseCpuLimit", d.CPULimit)
 	atMost(r, "databaseMemoryRequest", d.MemoryRequest, "databaseMemoryLimit", d.MemoryLimit)
+}
+
+var (
+	bucketName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$`)
+	accessID    = regexp.MustCompile(`^GOOG[A-Z0-9]{20,60}$`)
+	githubName  = regexp.MustCompile(`^[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}$`)
+	sha256sum   = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	httpsPrefix = "https://"
+)
+
+// firstToGoogle is the first patch of 7.3 whose backups reach Google's storage.
+const firstToGoogle = 78
+
+func checkBackup(s *Settings, r *RefusalError) {
+	if !s.Environment.Cloud() {
+		return
+	}
+	b := s.Backup
+	if b.Bucket != "" && !bucketName.MatchString(b.Bucket) {
+		r.add("backupBucket", "is %q: must be 3 to 63 lower-case letters, digits, hyphens and underscores", b.Bucket)
+	}
+	if b.KeepDays < b.RestorableDays {
+		r.add("backupKeepDays", "is %d: what must be restorable for backupRestorableDays, which is %d, must be kept", b.KeepDays, b.RestorableDays)
+	}
+	if b.AccessID == "" {
+		return
+	}
+	if !accessID.MatchString(b.AccessID) {
+		r.add("backupAccessId", "is %q: must be the access ID of an HMAC key, GOOG…; the secret itself belongs into Secret Manager", b.AccessID)
+	}
+	patch, found := strings.CutPrefix(s.Database.Version, "7.3.")
+	if number, err := strconv.Atoi(patch); !found || err != nil || number < firstToGoogle {
+		r.add("backupAccessId", "is set, and databaseVersion is %s: only from 7.3.%d on does FoundationDB name the host in TLS, without which Google's storage refuses its backups; upgrade the database first, or leave this empty",
+			s.Database.Version, firstToGoogle)
+	}
+}
+
+func checkMail(s *Settings, r *RefusalError) {
+	m := s.Mail
+	if m.Server == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(m.Server)
+	if number, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || number == 0 {
+		r.add("mailServer", "is %q: must be HOST:PORT, like smtp.example.com:587", m.Server)
+	}
+	if _, err := mail.ParseAddress(m.From); err != nil {
+		r.add("mailFrom", "is %q: letters need a sender, like Coditect <no-reply@coditect.ai>", m.From)
+	}
+}
+
+func checkWatching(s *Settings, r *RefusalError) {
+	if !s.Environment.Cloud() {
+		return
+	}
+	if url := s.Monitoring.Runbooks; url != "" && !strings.HasPrefix(url, httpsPrefix) {
+		r.add("monitoringRunbooks", "is %q: must be a URL that begins with %s", url, httpsPrefix)
+	}
+	if image := s.Database.ExporterImage; image != "" && serverVersion.MatchString(s.Database.Version) {
+		minor := strings.Join(strings.SplitN(s.Database.Version, ".", 3)[:2], ".")
+		if !exporterImage.MatchString(image) || !strings.Contains(image, "-"+minor+".") {
+			r.add("databaseExporterImage", "is %q: must be an exact image whose client is of FoundationDB %s, as …:2.3.3-%s.69, or empty; clients of another minor version reach no server of it",
+				image, minor, minor)
+		}
+	}
+	d := s.Delivery
+	if d.Repository == "" {
+		return
+	}
+	if !githubName.MatchString(d.Repository) {
+		r.add("deliveryRepository", "is %q: must be OWNER/NAME on GitHub", d.Repository)
+	}
+	if _, err := regexp.Compile(d.Tag); err != nil || d.Tag == "" {
+		r.add("deliveryTag", "is %q: must be a regular expression that some tags match", d.Tag)
+	}
+	if !sha256sum.MatchString(d.ClientSum) {
+		r.add("deliveryClientSum", "is %q: must be the 64 hexadecimal digits of the SHA-256 of FoundationDB's client package (docs/image.md tells where from)", d.ClientSum)
+	}
 }
 
 func checkService(s *Settings, r *RefusalError) {
@@ -207,14 +299,14 @@ func checkRoom(s *Settings, r *RefusalError) {
 	}
 	// The busiest node runs one database pod and its share of both slots at their floor.
 	share := (len(Slots())*s.Service.Replicas + s.Cluster.Nodes - 1) / s.Cluster.Nodes
-	memory := s.Database.MemoryRequest + Memory(share)*s.Service.MemoryRequest
-	cpu := s.Database.CPURequest + CPU(share)*s.Service.CPURequest
+	memory := s.Database.MemoryRequest + Memory(share)*s.Service.MemoryRequest + s.besides().memory
+	cpu := s.Database.CPURequest + CPU(share)*s.Service.CPURequest + s.besides().cpu
 	if memory > node.memory {
-		r.add("clusterMachineType", "is %s: the busiest node must hold %dMi of memory requests (one database pod, %d of the service) and offers %dMi; use a larger machine, more clusterNodes or smaller requests",
+		r.add("clusterMachineType", "is %s: the busiest node must hold %dMi of memory requests (one database pod, %d of the service, one each of what else runs) and offers %dMi; use a larger machine, more clusterNodes or smaller requests",
 			s.Cluster.MachineType, memory/MiB, share, node.memory/MiB)
 	}
 	if cpu > node.cpu {
-		r.add("clusterMachineType", "is %s: the busiest node must hold %s CPU of requests (one database pod, %d of the service) and offers %s; use a larger machine, more clusterNodes or smaller requests",
+		r.add("clusterMachineType", "is %s: the busiest node must hold %s CPU of requests (one database pod, %d of the service, one each of what else runs) and offers %s; use a larger machine, more clusterNodes or smaller requests",
 			s.Cluster.MachineType, cpu, share, node.cpu)
 	}
 	if s.Database.MemoryLimit > node.memory {

@@ -60,6 +60,31 @@ func TestRefusals(t *testing.T) {
 			"project": "needs the Google Cloud project", "projectNumber": "gcloud projects describe",
 			"clusterAuthorizedNetworks": "may be reached from", "gatewayHost": "host name",
 		}},
+		"a backup that no client could write": {"prod", cloud(map[string]string{
+			"databaseVersion": "7.1.27", "databaseExporterImage": "", "backupAccessId": "GOOG1EXAMPLEEXAMPLEEXAMPLE",
+		}), map[string]string{"backupAccessId": "7.3.78"}},
+		"a backup that cannot be": {"dev", cloud(map[string]string{
+			"backupBucket": "B", "backupKeepDays": "3", "backupAccessId": "secret", "backupRetention": "24h",
+		}), map[string]string{"backupRetention": "from 168h"}},
+		"a backup that cannot be kept": {"dev", cloud(map[string]string{"backupBucket": "B", "backupKeepDays": "3", "backupAccessId": "secret"}), map[string]string{
+			"backupBucket": "3 to 63", "backupKeepDays": "must be kept", "backupAccessId": "HMAC",
+		}},
+		"watching that cannot be": {"dev", cloud(map[string]string{
+			"monitoringRunbooks": "docs", "databaseExporterImage": "clevercloud/fdbexporter:latest", "deliveryRepository": "coditect", "deliveryTag": "(",
+		}), map[string]string{
+			"monitoringRunbooks": "https://", "databaseExporterImage": "exact image", "deliveryRepository": "OWNER/NAME", "deliveryTag": "regular expression",
+			"deliveryClientSum": "64 hexadecimal",
+		}},
+		"a database open to the world": {"dev", cloud(map[string]string{"databaseClients": "10.0.0.0/8,0.0.0.0/0"}), map[string]string{
+			"databaseClients": "only private networks",
+		}},
+		"letters without a sender": {"dev", cloud(map[string]string{"mailServer": "smtp.example.com"}), map[string]string{
+			"mailServer": "HOST:PORT", "mailFrom": "need a sender",
+		}},
+		"a letter to nobody": {"dev", cloud(map[string]string{"monitoringEmails": "oncall"}), map[string]string{"monitoringEmails": "must be an address"}},
+		"an exporter of another minor version": {"dev", cloud(map[string]string{"databaseVersion": "7.1.27"}), map[string]string{
+			"databaseExporterImage": "of FoundationDB 7.1",
+		}},
 		"networks that cannot be": {"dev", cloud(map[string]string{
 			"networkNodes": "10.10.0.1/20", "networkPods": "ten", "clusterAuthorizedNetworks": "203.0.113.7/32, everywhere",
 			"clusterMaintenanceDays": "SA,SA", "clusterFreezes": "holidays=2027-01-04/2026-12-18",

@@ -56,3 +56,23 @@ func reserved[T ~int64](total T, slices []reservation[T]) T {
 	}
 	return sum
 }
+
+// besides is what one pod each of frontend, API v2, backup and exporter request.
+func (s *Settings) besides() machine {
+	sum := machine{}
+	for _, one := range []struct {
+		there  bool
+		cpu    CPU
+		memory Memory
+	}{
+		{s.Frontend.Image != "", 100, 128 * MiB},
+		{s.Legacy.Image != "", 200, 256 * MiB},
+		{s.Backup.AccessID != "", 100, 256 * MiB},
+		{s.Database.ExporterImage != "", 50, 64 * MiB},
+	} {
+		if one.there {
+			sum.cpu, sum.memory = sum.cpu+one.cpu, sum.memory+one.memory
+		}
+	}
+	return sum
+}

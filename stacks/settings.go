@@ -31,8 +31,8 @@ func (e Environment) Known() bool {
 // Cloud tells whether e runs on Google Cloud rather than on one machine.
 func (e Environment) Cloud() bool { return e != Local }
 
-// durable tells whether e holds data that people rely on.
-func (e Environment) durable() bool { return e == Staging || e == Prod }
+// Durable tells whether e holds data that people rely on.
+func (e Environment) Durable() bool { return e == Staging || e == Prod }
 
 // Settings is everything that one environment is made from. A value of it that
 // came from [Load] is complete and consistent.
@@ -52,6 +52,13 @@ type Settings struct {
 	Database Database
 	Service  Service
 	Gateway  Gateway
+
+	Mail       Mail
+	Frontend   Frontend
+	Legacy     Legacy
+	Backup     Backup
+	Monitoring Monitoring
+	Delivery   Delivery
 }
 
 // Cloud is where the environment lives.
@@ -147,6 +154,8 @@ type Database struct {
 	CPULimit      CPU        `key:"databaseCpuLimit" default:"2" min:"1" max:"64" doc:"CPU that each database pod may take"`
 	MemoryRequest Memory     `key:"databaseMemoryRequest" default:"4Gi" min:"4Gi" max:"512Gi" doc:"Memory that each database pod is promised; FoundationDB's floor is 4 GB a process"`
 	MemoryLimit   Memory     `key:"databaseMemoryLimit" default:"8Gi" min:"4Gi" max:"512Gi" doc:"Memory that each database pod may take; the process's own bounds follow from it"`
+	ExporterImage string     `key:"databaseExporterImage" default:"docker.io/clevercloud/fdbexporter:2.3.3-7.3.69" doc:"Image that turns the database's status into metrics, with a client of the database's own minor version; empty for none"`
+	Clients       Ranges     `key:"databaseClients" doc:"Networks of the VPC whose own clients may reach the database, comma-separated; empty: pods alone"`
 	Generation    int        `key:"databaseGeneration" default:"1" min:"1" max:"1000000" doc:"Raised when the database is rebuilt from a backup: a rebuilt cluster needs an identity of its own"`
 }
 
@@ -177,6 +186,54 @@ type Gateway struct {
 	LocalPort      int           `key:"gatewayLocalPort" default:"8088" min:"1024" max:"65535" doc:"Loopback port of the gateway in the local environment; elsewhere it is 443"`
 }
 
+// Mail is how the service sends letters.
+type Mail struct {
+	Server string `key:"mailServer" doc:"SMTP server that letters are given to, HOST:PORT with STARTTLS; empty: none are sent"`
+	From   string `key:"mailFrom" doc:"Sender of letters, like Coditect <no-reply@coditect.ai>"`
+	User   string `key:"mailUser" doc:"User at that server, whose password is in the secret mail-password; empty: none"`
+}
+
+// Frontend is the web application.
+type Frontend struct {
+	Image      string `key:"frontendImage" doc:"Image of the frontend by digest; empty while there is none"`
+	Replicas   int    `key:"frontendReplicas" default:"2" min:"1" max:"50" doc:"Pods of the frontend"`
+	Port       int    `key:"frontendPort" default:"8080" min:"1024" max:"65535" doc:"Port that the frontend's container serves"`
+	HealthPath string `key:"frontendHealthPath" default:"/" doc:"Path that answers 200 as long as the frontend serves"`
+}
+
+// Legacy is API v2, until it is retired.
+type Legacy struct {
+	Image      string `key:"legacyImage" doc:"Image of API v2 by digest; empty once it is retired"`
+	Replicas   int    `key:"legacyReplicas" default:"3" min:"1" max:"50" doc:"Pods of API v2"`
+	Port       int    `key:"legacyPort" default:"8080" min:"1024" max:"65535" doc:"Port that API v2's container serves"`
+	HealthPath string `key:"legacyHealthPath" default:"/api/health" doc:"Path that answers 200 as long as API v2 serves"`
+}
+
+// Backup is how the database is copied out of the cluster.
+type Backup struct {
+	Bucket         string        `key:"backupBucket" doc:"Bucket of the backups; empty for the project's name with -backups" immutable:"the backups would stay behind in the old bucket"`
+	AccessID       string        `key:"backupAccessId" doc:"Access ID of the HMAC key of the account coditect-backup; empty while there is none, and then no backup runs"`
+	Retention      time.Duration `key:"backupRetention" default:"720h" min:"168h" max:"2160h" doc:"Time in which deleted objects of the bucket can be had back"`
+	SnapshotEvery  time.Duration `key:"backupSnapshotEvery" default:"24h" min:"1h" max:"720h" doc:"Time that a snapshot of the whole database is given; between them the backup is continuous"`
+	KeepDays       int           `key:"backupKeepDays" default:"30" min:"1" max:"3650" doc:"Age in days at which backups are thinned out"`
+	RestorableDays int           `key:"backupRestorableDays" default:"7" min:"1" max:"3650" doc:"Days that stay restorable whatever is thinned out"`
+}
+
+// Monitoring is who is told of what.
+type Monitoring struct {
+	Emails       Emails `key:"monitoringEmails" doc:"Addresses that alerts are sent to, comma-separated"`
+	Runbooks     string `key:"monitoringRunbooks" doc:"URL below which docs/runbooks can be read; alerts link their page there"`
+	LogDays      int    `key:"monitoringLogDays" default:"30" min:"1" max:"3650" doc:"Days that the workloads' logs are kept"`
+	Availability string `key:"monitoringAvailability" default:"99.9" enum:"99,99.5,99.9,99.95,99.99" doc:"Percent of requests that are promised to be answered without a fault, over 28 days"`
+}
+
+// Delivery is how images are built.
+type Delivery struct {
+	Repository string `key:"deliveryRepository" doc:"GitHub repository whose tags are built, OWNER/NAME; empty for none"`
+	Tag        string `key:"deliveryTag" default:"^v[0-9]" doc:"Regular expression of the tags that are built"`
+	ClientSum  string `key:"deliveryClientSum" doc:"SHA-256 of FoundationDB's client package of databaseVersion, which goes into the image"`
+}
+
 // Slot is one of the two fixed places that a release can be in.
 type Slot string
 
@@ -203,4 +260,12 @@ func (s Settings) Weight(slot Slot) int {
 		return s.Gateway.WeightGreen
 	}
 	return s.Gateway.WeightBlue
+}
+
+// BackupBucket is the name of the backups' bucket.
+func (s Settings) BackupBucket() string {
+	if s.Backup.Bucket != "" {
+		return s.Backup.Bucket
+	}
+	return s.Cloud.ProjectID + "-backups"
 }

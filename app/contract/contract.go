@@ -69,6 +69,15 @@ const (
 	EnvPasskeyDomain = "CODITECT_PASSKEY_DOMAIN"
 	// EnvPasskeyOrigins are the origins of the pages that may use passkeys, comma-separated.
 	EnvPasskeyOrigins = "CODITECT_PASSKEY_ORIGINS"
+	// EnvMail is "smtp" where mail is sent, EnvMailServer then the server's "host:port",
+	// by STARTTLS, EnvMailFrom the sender, EnvMailUser and EnvMailPasswordFile who signs
+	// in there, and EnvMailLinks what links in mail begin with.
+	EnvMail             = "CODITECT_MAIL"
+	EnvMailServer       = "CODITECT_MAIL_SERVER"
+	EnvMailFrom         = "CODITECT_MAIL_FROM"
+	EnvMailUser         = "CODITECT_MAIL_USER"
+	EnvMailPasswordFile = "CODITECT_MAIL_PASSWORD_FILE"
+	EnvMailLinks        = "CODITECT_MAIL_LINKS"
 	// EnvPasswordHashSlots is the number of passwords hashed at the same time, each taking PasswordHashMemory.
 	EnvPasswordHashSlots = "CODITECT_PASSWORD_HASH_SLOTS"
 	// EnvDrainPause is how long the process goes on serving, not ready, after SIGTERM (a Go duration).
@@ -98,6 +107,8 @@ const (
 	SecretsMountPath = "/var/run/secrets/coditect"
 	// JWTSecretFile is the file of EnvJWTSecretFile below SecretsMountPath.
 	JWTSecretFile = "jwt-secret"
+	// MailPasswordFile is the file of EnvMailPasswordFile below SecretsMountPath.
+	MailPasswordFile = "mail-password"
 	// ClusterFileMountPath is a writable directory that holds FoundationDB's cluster file.
 	ClusterFileMountPath = "/var/run/coditect/foundationdb"
 )

@@ -24,7 +24,7 @@ type Inventory struct {
 	// SchemaVersion is that of the store, from 1.
 	SchemaVersion int `json:"schema_version"`
 	// Counts are the records by kind. Indexes are not among them, nor what
-	// passes by itself: throttles, challenges, kept answers, letters, leases.
+	// passes by itself: throttles, challenges, kept answers, letters, removals, leases.
 	Counts map[string]int64 `json:"counts"`
 	// Fingerprint is "sha256:" and 64 hexadecimal digits, over the same records.
 	Fingerprint string `json:"fingerprint"`

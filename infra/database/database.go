@@ -35,6 +35,10 @@ type Args struct {
 	Redundancy   string
 	Coordinators int
 	Size         pod.Size
+	// ExporterImage turns the cluster's status into metrics; "" for none.
+	ExporterImage string
+	// Clients are networks outside the cluster that may reach the database, through an internal address.
+	Clients []string
 	// Protect refuses to delete the database.
 	Protect bool
 }

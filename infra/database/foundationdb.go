@@ -23,6 +23,7 @@ const (
 	component       = "database"
 	statefulSet     = "foundationdb"
 	headless        = "fdb-cluster"
+	proxy           = "fdb-proxy-service"
 	clusterConfig   = "fdb-cluster-file"
 	clusterFileName = "fdb.cluster"
 	port            = 4500
@@ -83,6 +84,11 @@ func foundationDB(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.P
 	}
 	part := c.client()
 	part.Needs = []pulumi.Resource{config, configured}
+	if c.ExporterImage != "" {
+		if err := c.export(ctx, part); err != nil {
+			return pod.Part{}, err
+		}
+	}
 	return part, nil
 }
 
@@ -108,6 +114,27 @@ func (c *cluster) serve(ctx *pulumi.Context) error {
 	}, pulumi.Parent(c.parent))
 	if err != nil {
 		return fmt.Errorf("headless service: %w", err)
+	}
+	if len(c.Clients) == 0 {
+		return nil
+	}
+	// The coordinators' address inside the network, for clients outside the cluster;
+	// its balancer is never public. The other processes they find at their pods' own.
+	_, err = corev1.NewService(ctx, proxy, &corev1.ServiceArgs{
+		Metadata: pod.Meta(proxy, c.Namespace, pod.Labels(statefulSet, component, nil), map[string]string{
+			"networking.gke.io/load-balancer-type": "Internal", "pulumi.com/skipAwait": "true",
+		}),
+		Spec: &corev1.ServiceSpecArgs{
+			Type:                  pulumi.String("LoadBalancer"),
+			ExternalTrafficPolicy: pulumi.String("Local"), LoadBalancerSourceRanges: pulumi.ToStringArray(c.Clients),
+			Selector: pulumi.ToStringMap(selector),
+			Ports: corev1.ServicePortArray{corev1.ServicePortArgs{
+				Name: pulumi.String("fdb"), Port: pulumi.Int(port), TargetPort: pulumi.Int(port), Protocol: pulumi.String("TCP"),
+			}},
+		},
+	}, pulumi.Parent(c.parent))
+	if err != nil {
+		return fmt.Errorf("internal service of the coordinators: %w", err)
 	}
 	return nil
 }
@@ -147,7 +174,7 @@ func (c *cluster) pods(ctx *pulumi.Context) (*appsv1.StatefulSet, error) {
 					SecurityContext:               pod.Security(user),
 					Affinity:                      apart(),
 					Containers:                    corev1.ContainerArray{c.server()},
-					Volumes:                       corev1.VolumeArray{scratch("tmp")},
+					Volumes:                       corev1.VolumeArray{pod.Scratch("tmp")},
 				},
 			},
 			VolumeClaimTemplates: corev1.PersistentVolumeClaimTypeArray{corev1.PersistentVolumeClaimTypeArgs{
@@ -262,7 +289,7 @@ func (c *cluster) configure(ctx *pulumi.Context, needs ...pulumi.Resource) (*bat
 						SecurityContext: pod.ContainerSecurity(),
 						VolumeMounts:    corev1.VolumeMountArray{pod.Mount("seed", configPath, true), pod.Mount("tmp", "/tmp", false)},
 					}},
-					Volumes: corev1.VolumeArray{seed(), scratch("tmp")},
+					Volumes: corev1.VolumeArray{seed(), pod.Scratch("tmp")},
 				},
 			},
 		},
@@ -286,6 +313,9 @@ func (c *cluster) guard(ctx *pulumi.Context) error {
 	clients := networkingv1.NetworkPolicyPeerArray{networkingv1.NetworkPolicyPeerArgs{
 		PodSelector: pod.Selector(map[string]string{clientLabel: "true"}),
 	}}
+	for _, network := range c.Clients {
+		clients = append(clients, pod.Range(network))
+	}
 	if _, err := networkingv1.NewNetworkPolicy(ctx, statefulSet, &networkingv1.NetworkPolicyArgs{
 		Metadata: pod.Meta(statefulSet, c.Namespace, pod.Labels(statefulSet, component, nil), nil),
 		Spec: &networkingv1.NetworkPolicySpecArgs{
@@ -336,7 +366,7 @@ func (c *cluster) client() pod.Part {
 	return pod.Part{
 		Labels:  map[string]string{clientLabel: "true"},
 		Env:     corev1.EnvVarArray{pod.Value(contract.EnvStoreEngine, contract.EngineFoundationDB), file},
-		Volumes: corev1.VolumeArray{seed(), scratch("cluster-file")},
+		Volumes: corev1.VolumeArray{seed(), pod.Scratch("cluster-file")},
 		Mounts:  corev1.VolumeMountArray{writable},
 		Egress:  networkingv1.NetworkPolicyEgressRuleArray{toDatabase()},
 		InitContainers: corev1.ContainerArray{corev1.ContainerArgs{
@@ -370,10 +400,4 @@ func seed() corev1.VolumeArgs {
 		Name:      pulumi.String("seed"),
 		ConfigMap: &corev1.ConfigMapVolumeSourceArgs{Name: pulumi.String(clusterConfig)},
 	}
-}
-
-func scratch(name string) corev1.VolumeArgs {
-	return corev1.VolumeArgs{Name: pulumi.String(name), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{
-		SizeLimit: pulumi.String("64Mi"),
-	}}
 }

@@ -40,23 +40,42 @@ type Backend struct {
 	Pods []pulumi.Resource
 }
 
+// Page is a part of the site that the API's routes leave over. The longest prefix wins.
+type Page struct {
+	Name    string
+	Prefix  string
+	Service pulumi.StringInput
+	Port    int
+	// ListenPort and HealthPath are what the load balancer asks the pods.
+	ListenPort int
+	HealthPath string
+	// Pods must be ready before the page is given requests.
+	Pods []pulumi.Resource
+}
+
 // TLS is what the load balancer of Google Cloud needs: the name, address and
 // certificate that it answers with, and how it treats its backends.
 type TLS struct {
-	Host string
-	// AddressName is a reserved global address.
-	AddressName string
-	// CertificateMap is a Certificate Manager map.
+	ProjectID string
+	Host      string
+	// AddressName and CertificateMap are the names under which address and certificates are made.
+	AddressName    string
 	CertificateMap string
-	Timeout        time.Duration
-	DrainTimeout   time.Duration
-	LogPercent     int
+	Labels         pulumi.StringMap
+	// Protect refuses to delete address and certificate: names lead to the one, and
+	// the other takes hours to be issued again.
+	Protect      bool
+	Timeout      time.Duration
+	DrainTimeout time.Duration
+	LogPercent   int
 }
 
 // Args of [New].
 type Args struct {
 	Namespace pulumi.StringInput
 	Backends  []Backend
+	// Pages are served beside the API.
+	Pages []Page
 	// TLS is set in the clouds. Without it the gateway is plain HTTP on LocalPort of this machine.
 	TLS       *TLS
 	LocalPort int
@@ -80,8 +99,8 @@ func (a *Args) check() error {
 	if a.TLS == nil && a.LocalPort == 0 {
 		faults = append(faults, errors.New("neither TLS nor LocalPort is set"))
 	}
-	if a.TLS != nil && (a.TLS.Host == "" || a.TLS.AddressName == "" || a.TLS.CertificateMap == "") {
-		faults = append(faults, errors.New("TLS needs host, address and certificate map"))
+	if a.TLS != nil && (a.TLS.ProjectID == "" || a.TLS.Host == "" || a.TLS.AddressName == "" || a.TLS.CertificateMap == "") {
+		faults = append(faults, errors.New("TLS needs project, host, address and certificate map"))
 	}
 	return errors.Join(faults...)
 }
@@ -92,6 +111,8 @@ type Gateway struct {
 
 	// URL is where the API is reached.
 	URL pulumi.StringOutput `pulumi:"url"`
+	// DNS are the records that the host's name servers must have, one a line.
+	DNS pulumi.StringArrayOutput `pulumi:"dns"`
 }
 
 // New makes the entry.
@@ -104,7 +125,16 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("gateway %s: %w", name, err)
 	}
 	e := entry{Args: args, parent: g}
-	gateway, err := e.object(ctx, gatewayAPI, "Gateway", Name, programmed(args), e.gateway())
+	g.DNS = pulumi.StringArray{}.ToStringArrayOutput()
+	var ground []pulumi.Resource
+	if args.TLS != nil {
+		made, records, err := e.identity(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("gateway %s: %w", name, err)
+		}
+		ground, g.DNS = made, records
+	}
+	gateway, err := e.object(ctx, gatewayAPI, "Gateway", Name, programmed(args), e.gateway(), ground...)
 	if err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", name, err)
 	}
@@ -125,7 +155,12 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if _, err := e.object(ctx, gatewayAPI, "HTTPRoute", Route, accepted, e.route(), needs...); err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", name, err)
 	}
-	if err := ctx.RegisterResourceOutputs(g, pulumi.Map{"url": g.URL}); err != nil {
+	for _, page := range args.Pages {
+		if err := e.page(ctx, page, gateway); err != nil {
+			return nil, fmt.Errorf("gateway %s: %w", name, err)
+		}
+	}
+	if err := ctx.RegisterResourceOutputs(g, pulumi.Map{"url": g.URL, "dns": g.DNS}); err != nil {
 		return nil, fmt.Errorf("gateway %s: outputs: %w", name, err)
 	}
 	return g, nil
@@ -230,16 +265,36 @@ func (e *entry) route() pulumi.Map {
 			"name": b.Service, "port": pulumi.Int(b.Port), "weight": pulumi.Int(b.Weight),
 		})
 	}
+	return e.below(contract.BasePath, backends)
+}
+
+// below serves what begins with the prefix.
+func (e *entry) below(prefix string, backends pulumi.Array) pulumi.Map {
 	section := "http"
 	if e.TLS != nil {
 		section = "https"
 	}
 	return e.rules(section, pulumi.Map{
 		"matches": pulumi.Array{pulumi.Map{"path": pulumi.Map{
-			"type": pulumi.String("PathPrefix"), "value": pulumi.String(contract.BasePath),
+			"type": pulumi.String("PathPrefix"), "value": pulumi.String(prefix),
 		}}},
 		"backendRefs": backends,
 	})
+}
+
+// page makes a page's route, after its pods and the policies of its Service.
+func (e *entry) page(ctx *pulumi.Context, p Page, gateway pulumi.Resource) error {
+	needs := append([]pulumi.Resource{gateway}, p.Pods...)
+	if e.TLS != nil {
+		policies, err := e.policies(ctx, p.Name, p.Service, p.ListenPort, p.HealthPath)
+		if err != nil {
+			return err
+		}
+		needs = append(needs, policies...)
+	}
+	backend := pulumi.Map{"name": p.Service, "port": pulumi.Int(p.Port), "weight": pulumi.Int(1)}
+	_, err := e.object(ctx, gatewayAPI, "HTTPRoute", p.Name, accepted, e.below(p.Prefix, pulumi.Array{backend}), needs...)
+	return err
 }
 
 // rules is a route of one rule on one listener.

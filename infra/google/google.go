@@ -27,6 +27,23 @@ const (
 	ClusterType          = "gcp:container/cluster:Cluster"
 	NodePoolType         = "gcp:container/nodePool:NodePool"
 	RepositoryType       = "gcp:artifactregistry/repository:Repository"
+	BucketType           = "gcp:storage/bucket:Bucket"
+	BucketMemberType     = "gcp:storage/bucketIAMMember:BucketIAMMember"
+	TriggerType          = "gcp:cloudbuild/trigger:Trigger"
+	CertificateType      = "gcp:certificatemanager/certificate:Certificate"
+	CertificateMapType   = "gcp:certificatemanager/certificateMap:CertificateMap"
+	CertificateEntryType = "gcp:certificatemanager/certificateMapEntry:CertificateMapEntry"
+	AuthorizationType    = "gcp:certificatemanager/dnsAuthorization:DnsAuthorization"
+	LogBucketType        = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
+	LogSinkType          = "gcp:logging/projectSink:ProjectSink"
+	LogViewType          = "gcp:logging/logView:LogView"
+	LogMetricType        = "gcp:logging/metric:Metric"
+	ChannelType          = "gcp:monitoring/notificationChannel:NotificationChannel"
+	AlertType            = "gcp:monitoring/alertPolicy:AlertPolicy"
+	DashboardType        = "gcp:monitoring/dashboard:Dashboard"
+	MonitoredServiceType = "gcp:monitoring/customService:CustomService"
+	ObjectiveType        = "gcp:monitoring/slo:Slo"
+	UptimeType           = "gcp:monitoring/uptimeCheckConfig:UptimeCheckConfig"
 	SecretType           = "gcp:secretmanager/secret:Secret"
 	SecretMemberType     = "gcp:secretmanager/secretIamMember:SecretIamMember"
 	RepositoryMemberType = "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember"
@@ -48,6 +65,10 @@ type Resource struct {
 	Email  pulumi.StringOutput `pulumi:"email"`
 	// Address is a reserved address.
 	Address pulumi.StringOutput `pulumi:"address"`
+	// Records are what a domain's name servers must answer for it to be taken as one's own.
+	Records pulumi.ArrayOutput `pulumi:"dnsResourceRecords"`
+	// ServiceID names a monitored service in its objectives.
+	ServiceID pulumi.StringOutput `pulumi:"serviceId"`
 	// Endpoint and MasterAuth tell where a cluster is and whom it is certified by.
 	Endpoint   pulumi.StringOutput `pulumi:"endpoint"`
 	MasterAuth pulumi.MapOutput    `pulumi:"masterAuth"`

@@ -138,3 +138,10 @@ func Mount(volume, path string, readOnly bool) corev1.VolumeMountArgs {
 	}
 	return mount
 }
+
+// Scratch is a small volume that lives as long as its pod.
+func Scratch(name string) corev1.VolumeArgs {
+	return corev1.VolumeArgs{Name: pulumi.String(name), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{
+		SizeLimit: pulumi.String("64Mi"),
+	}}
+}

@@ -3,12 +3,14 @@ package program
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/pulumi/pulumi-gcp/sdk/v7/go/gcp"
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/apis"
 	"coditect.ai/platform/infra/cluster"
 	"coditect.ai/platform/infra/network"
@@ -79,7 +81,7 @@ func makeCluster(ctx *pulumi.Context, s stacks.Settings, images *registry.Regist
 	net, err := network.New(ctx, "network", network.Args{
 		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Name: s.Cluster.Name,
 		Nodes: s.Network.Nodes.Prefix, Pods: s.Network.Pods.Prefix, Services: s.Network.Services.Prefix,
-		Protect: s.Cloud.DeletionProtection,
+		Ports: companionPorts(s), Protect: s.Cloud.DeletionProtection,
 	}, in...)
 	if err != nil {
 		return nil, err
@@ -98,6 +100,27 @@ func makeCluster(ctx *pulumi.Context, s stacks.Settings, images *registry.Regist
 		args.Freezes = append(args.Freezes, cluster.Freeze(freeze))
 	}
 	return cluster.New(ctx, "cluster", args, in...)
+}
+
+// companionPorts are served to the load balancer besides the API's.
+func companionPorts(s stacks.Settings) []int {
+	var ports []int
+	for image, port := range map[string]int{s.Frontend.Image: s.Frontend.Port, s.Legacy.Image: s.Legacy.Port} {
+		if image != "" && port != contract.Port && !slices.Contains(ports, port) {
+			ports = append(ports, port)
+		}
+	}
+	slices.Sort(ports)
+	return ports
+}
+
+// addresses are ranges as Kubernetes reads them.
+func addresses(ranges stacks.Ranges) []string {
+	var found []string
+	for _, one := range ranges {
+		found = append(found, one.String())
+	}
+	return found
 }
 
 func prefixes(ranges stacks.Ranges) []netip.Prefix {

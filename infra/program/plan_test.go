@@ -22,6 +22,7 @@ import (
 
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/google"
+	"coditect.ai/platform/infra/policy"
 	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
@@ -40,6 +41,16 @@ func added(env stacks.Environment) map[string]string {
 		values["project"] = "coditect-" + string(env)
 		values["projectNumber"] = "123456789012"
 		values["clusterAuthorizedNetworks"] = "203.0.113.7/32"
+	}
+	if env == stacks.Prod {
+		// Everything that there can be.
+		maps.Copy(values, map[string]string{
+			"databaseClients": "10.40.0.0/24", "frontendImage": image("3"), "legacyImage": image("4"), "legacyPort": "8000",
+			"backupAccessId": "GOOG1EXAMPLEEXAMPLEEXAMPLE", "clusterFreezes": "holidays=2026-12-18/2027-01-04",
+			"mailServer": "smtp.example.com:587", "mailFrom": "Coditect <no-reply@coditect.ai>", "mailUser": "coditect",
+			"monitoringEmails": "oncall@coditect.ai", "monitoringRunbooks": "https://docs.coditect.ai/runbooks",
+			"deliveryRepository": "coditect/platform", "deliveryClientSum": strings.Repeat("5", 64),
+		})
 	}
 	switch env {
 	case stacks.Local:
@@ -129,6 +140,14 @@ func answer(args pulumi.MockResourceArgs) resource.PropertyMap {
 	case google.AccountType:
 		email := args.Inputs["accountId"].StringValue() + "@" + args.Inputs["project"].StringValue() + ".iam.gserviceaccount.com"
 		outputs["email"], outputs["member"] = resource.NewProperty(email), resource.NewProperty("serviceAccount:"+email)
+	case google.GlobalAddressType:
+		outputs["address"] = resource.NewProperty("192.0.2.2")
+	case google.AuthorizationType:
+		outputs["dnsResourceRecords"] = resource.NewProperty([]resource.PropertyValue{resource.NewProperty(resource.PropertyMap{
+			"name": resource.NewProperty("_acme-challenge"), "type": resource.NewProperty("CNAME"), "data": resource.NewProperty("proof"),
+		})})
+	case google.LogBucketType, google.ChannelType, google.ObjectiveType:
+		outputs["name"] = resource.NewProperty("projects/p/" + args.Name)
 	case google.ClusterType:
 		outputs["endpoint"] = resource.NewProperty("192.0.2.1")
 		outputs["masterAuth"] = resource.NewProperty(resource.PropertyMap{"clusterCaCertificate": resource.NewProperty("AUTHORITY")})
@@ -254,14 +273,24 @@ func TestRouteWaitsForPods(t *testing.T) {
 
 // A backend is given requests only after it is told how to be checked: the
 // default check would find none of its pods healthy.
-func TestRouteWaitsForPolicies(t *testing.T) {
+func TestRoutesWaitForPolicies(t *testing.T) {
 	for _, env := range stacks.Environments() {
 		resources := plan(t, env)
-		i := slices.IndexFunc(resources, func(m made) bool { return m.Name == gateway.Route+"-httproute" })
+		waits := map[string][]string{}
+		for _, m := range resources {
+			waits[m.Name] = m.DependsOn
+		}
 		for _, m := range resources {
 			kind, _ := m.Inputs["kind"].(string)
-			if (kind == "HealthCheckPolicy" || kind == "GCPBackendPolicy") && !slices.Contains(resources[i].DependsOn, m.Type+" "+m.Name) {
-				t.Errorf("%s: the route does not wait for %s; it depends on %v", env, m.Name, resources[i].DependsOn)
+			if kind != "HealthCheckPolicy" && kind != "GCPBackendPolicy" {
+				continue
+			}
+			route := strings.TrimSuffix(m.Name, "-"+strings.ToLower(kind))
+			if strings.HasPrefix(route, gateway.Route) {
+				route = gateway.Route // of both slots
+			}
+			if on := waits[route+"-httproute"]; !slices.Contains(on, m.Type+" "+m.Name) {
+				t.Errorf("%s: the route %s does not wait for %s; it depends on %v", env, route, m.Name, on)
 			}
 		}
 	}
@@ -293,29 +322,17 @@ func TestObjectsDieWithTheirCluster(t *testing.T) {
 	}
 }
 
-func TestWhatHoldsDataIsProtected(t *testing.T) {
-	data := []string{
-		google.RepositoryType, google.SecretType,
-		google.NetworkType, google.SubnetworkType, google.ClusterType, google.NodePoolType,
-		"kubernetes:apps/v1:StatefulSet", "kubernetes:core/v1:Namespace", "kubernetes:core/v1:PersistentVolumeClaim",
-	}
+// Every environment keeps the rules that all resources are held to.
+func TestPolicies(t *testing.T) {
 	for _, env := range stacks.Environments() {
-		want := env == stacks.Staging || env == stacks.Prod
+		var resources []policy.Resource
 		for _, m := range plan(t, env) {
-			if slices.Contains(data, m.Type) && m.Protect != want {
-				t.Errorf("%s: %s %s: protected is %t", env, m.Type, m.Name, m.Protect)
+			if m.Custom {
+				resources = append(resources, policy.Resource{Type: m.Type, Name: m.Name, Inputs: m.Inputs, Protect: m.Protect, Secrets: m.Secret})
 			}
 		}
-	}
-}
-
-// Values of secrets never pass through the program: nothing that could hold one is made.
-func TestNoSecretValues(t *testing.T) {
-	for _, env := range stacks.Environments() {
-		for _, m := range plan(t, env) {
-			if m.Secret || strings.HasSuffix(m.Type, ":SecretVersion") || m.Type == "kubernetes:core/v1:Secret" {
-				t.Errorf("%s: %s %s would put a secret into the state", env, m.Type, m.Name)
-			}
+		for _, f := range policy.Check(policy.Environment{Durable: env.Durable()}, resources) {
+			t.Errorf("%s: %s: %s (rule %s)", env, f.Resource, f.Problem, f.Rule)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/database"
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/pod"
@@ -35,6 +36,8 @@ const (
 	OutputNamespace  = "namespace"
 	OutputServices   = "services" // name of each slot's Service
 	OutputEngine     = "engine"   // database engine
+	OutputDNS        = "dns"      // records that the host's name servers must have
+	OutputBackups    = "backups"  // URL of the backups' bucket
 )
 
 //go:generate go test . -run TestPlans -update
@@ -88,10 +91,15 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 	if err != nil {
 		return err
 	}
-	secret, err := secrets.New(ctx, "secrets", secrets.Args{
+	backedUp := s.Environment.Cloud() && s.Backup.AccessID != ""
+	grants := secrets.Args{
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber,
-		Namespace: namespace, Reader: service.App, Labels: labels, Protect: s.Cloud.DeletionProtection,
-	}, providers)
+		Namespace: namespace, Reader: service.App, Mail: s.Mail.Server != "" && s.Mail.User != "", Labels: labels, Protect: s.Cloud.DeletionProtection,
+	}
+	if backedUp {
+		grants.BackupReader = backup.App
+	}
+	secret, err := secrets.New(ctx, "secrets", grants, providers)
 	if err != nil {
 		return err
 	}
@@ -103,9 +111,19 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 	if err != nil {
 		return err
 	}
-	entry, err := gateway.New(ctx, "gateway", gatewayArgs(s, namespace, api), providers)
+	pages, err := makePages(ctx, s, namespace, records.Part, providers)
 	if err != nil {
 		return err
+	}
+	entry, err := gateway.New(ctx, "gateway", gatewayArgs(s, namespace, labels, api, pages), providers)
+	if err != nil {
+		return err
+	}
+	if s.Environment.Cloud() {
+		if err := lookAfter(ctx, s, namespace, labels, ground, []pod.Part{records.Part, secret.BackupPart}); err != nil {
+			return err
+		}
+		ctx.Export(OutputDNS, entry.DNS)
 	}
 
 	split, releases, backends := pulumi.IntMap{}, pulumi.StringMap{}, pulumi.StringMap{}
@@ -155,7 +173,9 @@ func databaseArgs(s stacks.Settings, namespace pulumi.StringInput) database.Args
 			CPURequest: d.CPURequest, CPULimit: d.CPULimit,
 			MemoryRequest: d.MemoryRequest, MemoryLimit: d.MemoryLimit,
 		},
-		Protect: s.Cloud.DeletionProtection,
+		ExporterImage: d.ExporterImage,
+		Clients:       addresses(d.Clients),
+		Protect:       s.Cloud.DeletionProtection,
 	}
 }
 
@@ -165,6 +185,10 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 		slots = append(slots, service.Slot{Name: string(slot), Image: s.Image(slot)})
 	}
 	local := !s.Environment.Cloud()
+	var letters *service.Mail
+	if s.Mail.Server != "" {
+		letters = &service.Mail{Server: s.Mail.Server, From: s.Mail.From, User: s.Mail.User}
+	}
 	return service.Args{
 		Namespace: namespace,
 		Slots:     slots,
@@ -178,12 +202,13 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 		Callers:    gateway.Callers(local),
 		Hops:       gateway.Hops(local),
 		PublicHost: s.Gateway.Host,
+		Mail:       letters,
 		OwnAddress: local,
 	}
 }
 
-func gatewayArgs(s stacks.Settings, namespace pulumi.StringInput, api *service.Service) gateway.Args {
-	args := gateway.Args{Namespace: namespace, LocalPort: s.Gateway.LocalPort}
+func gatewayArgs(s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, api *service.Service, pages []gateway.Page) gateway.Args {
+	args := gateway.Args{Namespace: namespace, Pages: pages, LocalPort: s.Gateway.LocalPort}
 	for _, slot := range stacks.Slots() {
 		backend := api.Backends[string(slot)]
 		args.Backends = append(args.Backends, gateway.Backend{
@@ -192,6 +217,7 @@ func gatewayArgs(s stacks.Settings, namespace pulumi.StringInput, api *service.S
 	}
 	if s.Environment.Cloud() {
 		args.TLS = &gateway.TLS{
+			ProjectID: s.Cloud.ProjectID, Labels: labels, Protect: s.Cloud.DeletionProtection,
 			Host: s.Gateway.Host, AddressName: s.Gateway.AddressName, CertificateMap: s.Gateway.CertificateMap,
 			Timeout: s.Gateway.Timeout, DrainTimeout: s.Gateway.DrainTimeout, LogPercent: s.Gateway.LogPercent,
 		}

@@ -11,9 +11,13 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"coditect.ai/platform/infra/apis"
+	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/cluster"
+	"coditect.ai/platform/infra/companion"
 	"coditect.ai/platform/infra/database"
+	"coditect.ai/platform/infra/delivery"
 	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/monitoring"
 	"coditect.ai/platform/infra/network"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/program"
@@ -71,6 +75,22 @@ func TestComponentsRefuse(t *testing.T) {
 		body pulumi.RunFunc
 		want []string
 	}{
+		"companion": {func(ctx *pulumi.Context) error {
+			_, err := companion.New(ctx, "c", companion.Args{ListenPort: 80, Size: size})
+			return err
+		}, []string{"App", "Image", "HealthPath", "Namespace", "ordinary user", "size"}},
+		"backup": {func(ctx *pulumi.Context) error {
+			_, err := backup.New(ctx, "b", backup.Args{KeepDays: 1, RestorableDays: 2})
+			return err
+		}, []string{"ProjectID", "Bucket", "CredentialsFile", "Namespace", "must be kept", "7 to 90 days", "SnapshotEvery"}},
+		"monitoring": {func(ctx *pulumi.Context) error {
+			_, err := monitoring.New(ctx, "m", monitoring.Args{Availability: 100})
+			return err
+		}, []string{"ProjectID", "Host", "Namespace", "LogDays", "between 0 and 100"}},
+		"delivery": {func(ctx *pulumi.Context) error {
+			_, err := delivery.New(ctx, "d", delivery.Args{})
+			return err
+		}, []string{"ProjectID", "Owner", "ClientSum", "Repository"}},
 		"apis": {func(ctx *pulumi.Context) error {
 			_, err := apis.New(ctx, "a", apis.Args{})
 			return err
@@ -109,7 +129,7 @@ func TestComponentsRefuse(t *testing.T) {
 				Namespace: namespace, Backends: []gateway.Backend{{Slot: "blue", Weight: 100}}, TLS: &gateway.TLS{Host: "coditect.ai"},
 			})
 			return err
-		}, []string{"host, address and certificate map"}},
+		}, []string{"project, host, address and certificate map"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			resources, err := run(stacks.Dev, nil, test.body)

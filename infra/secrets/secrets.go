@@ -27,13 +27,15 @@ const (
 	JWT = "jwt-secret"
 	// ClusterFile holds FoundationDB's cluster file for clients outside the cluster.
 	ClusterFile = "fdb-cluster-file"
+	// BackupKey holds the HMAC key that writes backups, in FoundationDB's own form of JSON.
+	BackupKey = "fdb-backup-credentials"
+	// MailPassword is that of the user who sends the service's letters.
+	MailPassword = "mail-password"
 )
 
 const (
 	driver = "secrets-store-gke.csi.k8s.io"
 	volume = "secrets"
-	// className is the SecretProviderClass of the service's pods.
-	className = "coditect-api-v5"
 )
 
 // Args of [New].
@@ -41,8 +43,11 @@ type Args struct {
 	ProjectID     string
 	ProjectNumber string
 	Namespace     pulumi.StringInput
-	// Reader is the Kubernetes service account whose pods read the JWT keys.
-	Reader string
+	// Reader is the Kubernetes service account whose pods read the JWT keys, and
+	// BackupReader that of those who read the backup's key; "" where there are none.
+	Reader, BackupReader string
+	// Mail tells that the reader reads the password of its mail server too.
+	Mail   bool
 	Labels pulumi.StringMap
 	// Protect refuses to delete the secrets.
 	Protect bool
@@ -71,7 +76,12 @@ type Secrets struct {
 	IDs pulumi.StringArrayOutput `pulumi:"ids"`
 	// Part gives a pod of Args.Reader the JWT keys as a file.
 	Part pod.Part
+	// BackupPart gives a pod of Args.BackupReader the backup's key as BackupKeyFile.
+	BackupPart pod.Part
 }
+
+// BackupKeyFile is where pods with [Secrets.BackupPart] find the backup's key.
+var BackupKeyFile = path.Join(contract.SecretsMountPath, BackupKey)
 
 // New makes the secrets, without a value, and lets the reader read.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Secrets, error) {
@@ -82,9 +92,20 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource("coditect:secrets:Secrets", name, s, opts...); err != nil {
 		return nil, fmt.Errorf("secrets %s: %w", name, err)
 	}
-	made := map[string]*google.Resource{}
+	held := []string{JWT, ClusterFile}
+	if args.BackupReader != "" {
+		held = append(held, BackupKey)
+	}
+	// The newest version is right here: the file is a ring of keys, and rotation adds
+	// a version in which the old key goes on verifying.
+	files := []file{{JWT, contract.JWTSecretFile}}
+	if args.Mail {
+		held = append(held, MailPassword)
+		files = append(files, file{MailPassword, contract.MailPasswordFile})
+	}
+	made := map[string]pulumi.StringOutput{}
 	var ids pulumi.StringArray
-	for _, id := range []string{JWT, ClusterFile} {
+	for _, id := range held {
 		secret, err := google.New(ctx, google.SecretType, id, pulumi.Map{
 			"project":     pulumi.String(args.ProjectID),
 			"secretId":    pulumi.String(id),
@@ -92,50 +113,22 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 			"replication": pulumi.Map{"auto": pulumi.Map{}},
 		}, pulumi.Parent(s), pulumi.Protect(args.Protect))
 		if err != nil {
-			return nil, fmt.Errorf("secrets %s: %s: %w", name, id, err)
+			return nil, fmt.Errorf("secrets %s: %w", name, err)
 		}
-		made[id] = secret
+		made[id] = secret.SecretID
 		ids = append(ids, secret.SecretID)
 	}
-	reader, err := google.New(ctx, google.SecretMemberType, JWT+"-reader", pulumi.Map{
-		"project":  pulumi.String(args.ProjectID),
-		"secretId": made[JWT].SecretID,
-		"role":     pulumi.String("roles/secretmanager.secretAccessor"),
-		"member":   principal(args),
-	}, pulumi.Parent(s))
-	if err != nil {
-		return nil, fmt.Errorf("secrets %s: reader of %s: %w", name, JWT, err)
+	var err error
+	if s.Part, err = mount(ctx, args, s, args.Reader, made, files); err != nil {
+		return nil, fmt.Errorf("secrets %s: %w", name, err)
 	}
-	class, err := apiextensions.NewCustomResource(ctx, className+"-secrets", &apiextensions.CustomResourceArgs{
-		ApiVersion: pulumi.String("secrets-store.csi.x-k8s.io/v1"),
-		Kind:       pulumi.String("SecretProviderClass"),
-		Metadata:   pod.Meta(className, args.Namespace, pod.Labels(className, "secrets", nil), nil),
-		OtherFields: kubernetes.UntypedArgs{"spec": pulumi.Map{
-			"provider": pulumi.String("gke"),
-			// The newest version is right here: the file is a ring of keys, and
-			// rotation adds a version in which the old key goes on verifying.
-			"parameters": pulumi.Map{"secrets": pulumi.Sprintf(
-				"- resourceName: projects/%s/secrets/%s/versions/latest\n  path: %s\n",
-				args.ProjectID, made[JWT].SecretID, contract.JWTSecretFile)},
-		}},
-	}, pulumi.Parent(s))
-	if err != nil {
-		return nil, fmt.Errorf("secrets %s: provider class: %w", name, err)
+	s.Part.Env = corev1.EnvVarArray{
+		pod.Value(contract.EnvJWTSecretFile, path.Join(contract.SecretsMountPath, contract.JWTSecretFile)),
 	}
-	s.Part = pod.Part{
-		Env: corev1.EnvVarArray{
-			pod.Value(contract.EnvJWTSecretFile, path.Join(contract.SecretsMountPath, contract.JWTSecretFile)),
-		},
-		Volumes: corev1.VolumeArray{corev1.VolumeArgs{
-			Name: pulumi.String(volume),
-			Csi: &corev1.CSIVolumeSourceArgs{
-				Driver:           pulumi.String(driver),
-				ReadOnly:         pulumi.Bool(true),
-				VolumeAttributes: pulumi.StringMap{"secretProviderClass": pulumi.String(className)},
-			},
-		}},
-		Mounts: corev1.VolumeMountArray{pod.Mount(volume, contract.SecretsMountPath, true)},
-		Needs:  []pulumi.Resource{reader, class},
+	if args.BackupReader != "" {
+		if s.BackupPart, err = mount(ctx, args, s, args.BackupReader, made, []file{{BackupKey, BackupKey}}); err != nil {
+			return nil, fmt.Errorf("secrets %s: %w", name, err)
+		}
 	}
 	s.IDs = ids.ToStringArrayOutput()
 	if err := ctx.RegisterResourceOutputs(s, pulumi.Map{"ids": s.IDs}); err != nil {
@@ -144,9 +137,56 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	return s, nil
 }
 
+// file is a secret as pods find it.
+type file struct{ id, name string }
+
+// mount lets the pods of one service account read secrets, as files: by grants on
+// those alone, and a class of the driver's that is named after the account.
+func mount(ctx *pulumi.Context, args Args, parent pulumi.Resource, reader string, made map[string]pulumi.StringOutput, files []file) (pod.Part, error) {
+	var needs []pulumi.Resource
+	listed := pulumi.String("").ToStringOutput()
+	for _, f := range files {
+		grant, err := google.New(ctx, google.SecretMemberType, f.id+"-reader", pulumi.Map{
+			"project":  pulumi.String(args.ProjectID),
+			"secretId": made[f.id],
+			"role":     pulumi.String("roles/secretmanager.secretAccessor"),
+			"member":   principal(args, reader),
+		}, pulumi.Parent(parent))
+		if err != nil {
+			return pod.Part{}, fmt.Errorf("reader of %s: %w", f.id, err)
+		}
+		needs = append(needs, grant)
+		listed = pulumi.Sprintf("%s- resourceName: projects/%s/secrets/%s/versions/latest\n  path: %s\n", listed, args.ProjectID, made[f.id], f.name)
+	}
+	class, err := apiextensions.NewCustomResource(ctx, reader+"-secrets", &apiextensions.CustomResourceArgs{
+		ApiVersion: pulumi.String("secrets-store.csi.x-k8s.io/v1"),
+		Kind:       pulumi.String("SecretProviderClass"),
+		Metadata:   pod.Meta(reader, args.Namespace, pod.Labels(reader, "secrets", nil), nil),
+		OtherFields: kubernetes.UntypedArgs{"spec": pulumi.Map{
+			"provider":   pulumi.String("gke"),
+			"parameters": pulumi.Map{"secrets": listed},
+		}},
+	}, pulumi.Parent(parent))
+	if err != nil {
+		return pod.Part{}, fmt.Errorf("provider class of %s: %w", reader, err)
+	}
+	return pod.Part{
+		Volumes: corev1.VolumeArray{corev1.VolumeArgs{
+			Name: pulumi.String(volume),
+			Csi: &corev1.CSIVolumeSourceArgs{
+				Driver:           pulumi.String(driver),
+				ReadOnly:         pulumi.Bool(true),
+				VolumeAttributes: pulumi.StringMap{"secretProviderClass": pulumi.String(reader)},
+			},
+		}},
+		Mounts: corev1.VolumeMountArray{pod.Mount(volume, contract.SecretsMountPath, true)},
+		Needs:  append(needs, class),
+	}, nil
+}
+
 // principal names the pods of one Kubernetes service account in IAM, without a
 // Google service account between.
-func principal(a Args) pulumi.StringOutput {
+func principal(a Args, reader string) pulumi.StringOutput {
 	return pulumi.Sprintf("principal://iam.googleapis.com/projects/%s/locations/global/workloadIdentityPools/%s.svc.id.goog/subject/ns/%s/sa/%s",
-		a.ProjectNumber, a.ProjectID, a.Namespace, a.Reader)
+		a.ProjectNumber, a.ProjectID, a.Namespace, reader)
 }

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"strconv"
 	"time"
 
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
@@ -25,6 +27,8 @@ const (
 	App = "coditect-api-v5"
 	// Port is the port of the slots' Services.
 	Port = 80
+	// InternalPortName names the pods' port that serves metrics.
+	InternalPortName = "internal"
 
 	component = "api"
 )
@@ -51,8 +55,17 @@ type Args struct {
 	// PublicHost is the name that browsers know the API by, and so the domain that
 	// passkeys belong to; "" leaves passkeys to localhost.
 	PublicHost string
+	// Mail is the way to the mail server; without one no letters are sent.
+	Mail *Mail
 	// OwnAddress makes each process listen on its pod's address alone, where pods share one network.
 	OwnAddress bool
+}
+
+// Mail is how letters are sent. The password of User is a file of one of the parts.
+type Mail struct {
+	Server string // host:port, with STARTTLS
+	From   string
+	User   string
 }
 
 // Slot is one of the fixed places of a release.
@@ -144,6 +157,20 @@ func admit(ctx *pulumi.Context, args Args, parent pulumi.Resource) error {
 	egress := networkingv1.NetworkPolicyEgressRuleArray{pod.NameLookups()}
 	for _, part := range args.Parts {
 		egress = append(egress, part.Egress...)
+	}
+	if args.Mail != nil {
+		_, text, err := net.SplitHostPort(args.Mail.Server)
+		if err != nil {
+			return fmt.Errorf("mail server: %w", err)
+		}
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("mail server: %w", err)
+		}
+		egress = append(egress, networkingv1.NetworkPolicyEgressRuleArgs{
+			To:    networkingv1.NetworkPolicyPeerArray{pod.Range("0.0.0.0/0")},
+			Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", port)},
+		})
 	}
 	_, err := networkingv1.NewNetworkPolicy(ctx, App, &networkingv1.NetworkPolicyArgs{
 		Metadata: pod.Meta(App, args.Namespace, pod.Labels(App, component, nil), nil),

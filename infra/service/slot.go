@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"path"
 	"strconv"
 	"time"
 
@@ -170,7 +171,7 @@ func (s *slot) container() corev1.ContainerArgs {
 		Image:           pulumi.String(s.Image),
 		Args:            pulumi.ToStringArray([]string{contract.ServeCommand}),
 		Env:             env,
-		Ports:           corev1.ContainerPortArray{port("http", contract.Port), port("internal", contract.InternalPort)},
+		Ports:           corev1.ContainerPortArray{port("http", contract.Port), port(InternalPortName, contract.InternalPort)},
 		Resources:       s.Size.Resources(),
 		SecurityContext: pod.ContainerSecurity(),
 		// Liveness never asks the database: restarting the service mends none.
@@ -197,6 +198,18 @@ func (s *slot) environment() corev1.EnvVarArray {
 		env = append(env,
 			pod.Value(contract.EnvPasskeyDomain, s.PublicHost),
 			pod.Value(contract.EnvPasskeyOrigins, "https://"+s.PublicHost))
+	}
+	if s.Mail != nil {
+		env = append(env,
+			pod.Value(contract.EnvMail, "smtp"),
+			pod.Value(contract.EnvMailServer, s.Mail.Server),
+			pod.Value(contract.EnvMailFrom, s.Mail.From),
+			pod.Value(contract.EnvMailLinks, "https://"+s.PublicHost))
+		if s.Mail.User != "" {
+			env = append(env,
+				pod.Value(contract.EnvMailUser, s.Mail.User),
+				pod.Value(contract.EnvMailPasswordFile, path.Join(contract.SecretsMountPath, contract.MailPasswordFile)))
+		}
 	}
 	return append(env,
 		pod.Value(contract.EnvListen, fmt.Sprintf("%s:%d", host, contract.Port)),

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../../app"
 export GOWORK=off GOFLAGS="-trimpath -buildvcs=false" GOTOOLCHAIN=local
-packages=(./internal/kv/fdbkv/... ./internal/store/... ./internal/auth ./internal/session ./internal/tenant ./internal/httpapi ./internal/load)
+packages=(./internal/kv/fdbkv/... ./internal/store/... ./internal/backup ./internal/auth ./internal/session ./internal/tenant ./internal/httpapi ./internal/load)
 
 if [ "${1:-}" = --double ]; then
   shift

@@ -24,6 +24,16 @@ func withStore(ctx context.Context, cfg config.Config, work func(*store.Store) e
 	return errors.Join(work(st), db.Close())
 }
 
+// withAdmitted is withStore for work that wants a whole store of a known schema.
+func withAdmitted(ctx context.Context, cfg config.Config, work func(*store.Store) error) error {
+	return withStore(ctx, cfg, func(st *store.Store) error {
+		if err := st.Admit(ctx); err != nil {
+			return err
+		}
+		return work(st)
+	})
+}
+
 // untilSignal returns a context that ends at the first signal.
 func (c console) untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -61,8 +71,8 @@ func backupCommand(ctx context.Context, c console, args []string) int {
 	}
 	ctx, cancel := c.untilSignal(ctx)
 	defer cancel()
-	take := func() error {
-		return withStore(ctx, cfg, func(st *store.Store) error {
+	return c.repeat(ctx, *every, func() error {
+		return withAdmitted(ctx, cfg, func(st *store.Store) error {
 			m, err := dir.Take(ctx, st)
 			if err != nil {
 				return fmt.Errorf("back the store up: %w", err)
@@ -73,27 +83,7 @@ func backupCommand(ctx context.Context, c console, args []string) int {
 			}
 			return err
 		})
-	}
-	for {
-		err := take()
-		switch {
-		case ctx.Err() != nil:
-			return exitOK
-		case err != nil && *every == 0:
-			return c.fail(exitFault, "%v%s", err, backupHint(err))
-		case err != nil:
-			c.fail(exitFault, "%v%s; the next try is in %v", err, backupHint(err), *every)
-		case *every == 0:
-			return exitOK
-		}
-		pause := time.NewTimer(*every)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return exitOK
-		case <-pause.C:
-		}
-	}
+	})
 }
 
 // backupHint is the next step after err.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -154,6 +155,41 @@ func TestBackupsFromTimeToTime(t *testing.T) {
 	}
 }
 
+// The manifest beside an engine's own backups says which version belongs to which time.
+func TestManifest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	environ := settings(dir)[2:]
+	to := filepath.Join(dir, "manifest")
+	var m contract.Manifest
+	for n := range 4 {
+		fill(t, environ, n+1)
+		began := time.Now()
+		code, out, errs := invoke(t, environ, "manifest", "--to", to, "--keep", "3", "--inventory-every", "0", "--json")
+		if code != exitOK {
+			t.Fatalf("%d %s%s", code, out, errs)
+		}
+		last := m.Versions
+		m = contract.Manifest{}
+		must(t, json.Unmarshal([]byte(out), &m))
+		now := m.Versions[len(m.Versions)-1]
+		if len(m.Versions) != min(n+1, 3) || now.At.Before(began) || n > 0 && now.ReadVersion <= last[len(last)-1].ReadVersion || m.Inventory.Counts["sessions"] != int64(n+1) || !m.Inventory.Exact || m.Data != "" {
+			t.Errorf("%d: %+v", n, m)
+		}
+	}
+	read, err := backup.ReadManifest(to)
+	must(t, err)
+	if read.ID != m.ID || len(read.Versions) != 3 {
+		t.Errorf("%+v", read)
+	}
+	if code, _, errs := invoke(t, environ, "restore", "--from", to); code != exitFault || !strings.Contains(errs, "no data of its own") {
+		t.Errorf("%d %s", code, errs)
+	}
+	if code, _, _ := invoke(t, environ, "manifest"); code != exitUsage {
+		t.Error(code)
+	}
+}
+
 // fill puts n sessions of some size into the store of these settings.
 func fill(t *testing.T, environ []string, n int) {
 	t.Helper()
@@ -161,7 +197,7 @@ func fill(t *testing.T, environ []string, n int) {
 	must(t, withStore(t.Context(), cfg, func(st *store.Store) error {
 		return st.Update(t.Context(), func(tx *store.Tx) error {
 			for i := range n {
-				tx.PutSession(store.Session{ID: [16]byte{byte(i), byte(i >> 8)}, Name: strings.Repeat(fmt.Sprint(i), 2000)})
+				tx.PutSession(store.Session{ID: [16]byte{byte(i), byte(i >> 8)}, Name: strings.Repeat(strconv.Itoa(i), 2000)})
 			}
 			return nil
 		})

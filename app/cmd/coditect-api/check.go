@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/app/internal/config"
@@ -29,19 +27,20 @@ func checkCommand(ctx context.Context, c console, args []string) int {
 	if faults != nil {
 		return c.badSettings(faults)
 	}
-	db, st, err := openStore(ctx, cfg, time.Now)
-	if err != nil {
-		return c.fail(exitFault, "%v", err)
-	}
+	ctx, cancel := c.untilSignal(ctx)
+	defer cancel()
 	var repairs []contract.Repair
-	if *repair {
-		repairs, err = repairStore(ctx, st, *apply)
-	}
 	var report store.Report
-	if err == nil {
+	err := withAdmitted(ctx, cfg, func(st *store.Store) (err error) {
+		if *repair {
+			if repairs, err = repairStore(ctx, st, *apply); err != nil {
+				return err
+			}
+		}
 		report, err = st.Check(ctx)
-	}
-	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	})
+	if err != nil {
 		return c.fail(exitFault, "check the store: %v", err)
 	}
 	result := checked(report)

@@ -76,9 +76,19 @@ func program(tb testing.TB, environ []string, args ...string) *exec.Cmd {
 // serveChild starts `coditect-api serve` and returns once it serves.
 func serveChild(tb testing.TB, environ []string) *child {
 	tb.Helper()
+	self, err := os.Executable()
+	must(tb, err)
+	return serveProgram(tb, self, environ)
+}
+
+// serveProgram does so with another binary.
+func serveProgram(tb testing.TB, binary string, environ []string) *child {
+	tb.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), binary, "serve")
+	cmd.Env = environ
 	file, err := os.CreateTemp(tb.TempDir(), "log-*")
 	must(tb, err)
-	c := &child{tb: tb, cmd: program(tb, environ, "serve"), logs: file.Name(), done: make(chan error, 1)}
+	c := &child{tb: tb, cmd: cmd, logs: file.Name(), done: make(chan error, 1)}
 	c.cmd.Stderr = file
 	must(tb, c.cmd.Start())
 	must(tb, file.Close())

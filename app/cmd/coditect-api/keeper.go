@@ -21,16 +21,12 @@ const (
 	lastRetry  = 5 * time.Second
 	slowOpen   = 2 * time.Second // after which one attempt to open is worth a word
 	watchEvery = 5 * time.Second // between looks at readiness
-	sweepEvery = time.Minute     // between sweeps of what has expired
 	remindOf   = time.Minute     // between log lines about one lasting trouble
-	sweepBatch = 500             // entries of one sweep's transaction
-	maxSteps   = 1000            // transactions of one sweep
 	postEvery  = 2 * time.Second // between looks into the outbox
 )
 
 // keeper opens the store, however long that takes, and looks after it: it
-// sweeps what has expired or was deleted, sends letters, and logs when the
-// service is not ready.
+// has the house kept, sends letters, and logs when the service is not ready.
 type keeper struct {
 	p *process
 
@@ -38,10 +34,12 @@ type keeper struct {
 	db      kv.Database   // nil until opened
 	service *auth.Service // likewise
 
+	refused chan error // gets the error of a store that this release must not use
+
 	troubled time.Time // when the present trouble was last logged; zero without one
 }
 
-func newKeeper(p *process) *keeper { return &keeper{p: p} }
+func newKeeper(p *process) *keeper { return &keeper{p: p, refused: make(chan error, 1)} }
 
 // run ends with ctx.
 func (k *keeper) run(ctx context.Context) {
@@ -49,20 +47,18 @@ func (k *keeper) run(ctx context.Context) {
 	if st == nil {
 		return
 	}
-	var post sync.WaitGroup // a slow mail server holds nothing else up
-	post.Go(func() { k.post(ctx) })
-	defer post.Wait()
-	watch, sweep := time.NewTicker(watchEvery), time.NewTicker(sweepEvery)
+	var beside sync.WaitGroup // a slow mail server holds nothing else up, nor does a long sweep
+	beside.Go(func() { k.post(ctx) })
+	beside.Go(func() { newHousekeeper(k.p, st).run(ctx) })
+	defer beside.Wait()
+	watch := time.NewTicker(watchEvery)
 	defer watch.Stop()
-	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-watch.C:
 			k.note(ctx, k.p.api.Ready(ctx))
-		case <-sweep.C:
-			k.sweep(ctx, st)
 		}
 	}
 }
@@ -79,6 +75,10 @@ func (k *keeper) open(ctx context.Context) *store.Store {
 		if err == nil {
 			return st
 		}
+		if _, isTooOld := errors.AsType[*store.TooOldError](err); isTooOld {
+			k.refused <- err // no waiting changes that
+			return nil
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -94,6 +94,9 @@ func (k *keeper) tryOpen(ctx context.Context) (*store.Store, error) {
 	db, st, err := openStore(ctx, cfg, k.p.now)
 	if err != nil {
 		return nil, err
+	}
+	if err := st.Admit(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	st.Observe(k.p.tracer.Transactions(k.p.metrics, k.p.now))
 	service, err := auth.New(authConfig(cfg, k.p.keys.factors), st, k.p.keys.tokens, k.p.now)
@@ -146,24 +149,6 @@ func (k *keeper) note(ctx context.Context, trouble error) {
 	case trouble != nil && now.Sub(k.troubled) >= remindOf:
 		k.troubled = now
 		k.p.log.WarnContext(ctx, "not ready", slog.String("cause", trouble.Error()))
-	}
-}
-
-// sweep removes what has expired and what was deleted, in small transactions.
-func (k *keeper) sweep(ctx context.Context, st *store.Store) {
-	for _, step := range []func() (more bool, err error){
-		func() (bool, error) { done, err := st.Sweep(ctx, sweepBatch); return done.More, err },
-		func() (bool, error) { return st.Remove(ctx, sweepBatch) },
-	} {
-		for range maxSteps {
-			more, err := step()
-			if err != nil && ctx.Err() == nil {
-				k.p.log.WarnContext(ctx, "sweep failed; the next one tries again", slog.String("cause", err.Error()))
-			}
-			if err != nil || !more {
-				break
-			}
-		}
 	}
 }
 

@@ -45,6 +45,8 @@ func (c console) untilStopped(ctx context.Context, p *process) int {
 		p.log.InfoContext(ctx, "signal", slog.String("signal", s.String()))
 	case err := <-p.public.failed:
 		return c.fail(exitFault, "the API's listener failed: %v", err)
+	case err := <-p.keeper.refused:
+		return c.fail(exitFault, "%v", err)
 	case err := <-internalFailed:
 		return c.fail(exitFault, "the internal listener failed: %v", err)
 	}

@@ -310,6 +310,35 @@ func TestNobodyGoesThroughAListOfAddresses(t *testing.T) {
 	}
 }
 
+// Who registers with somebody else's address leaves no way in for when its
+// owner comes, and does not keep them out.
+func TestAResetOfAnUnverifiedAccountEndsWhatWasLeftThere(t *testing.T) {
+	t.Parallel()
+	for _, verified := range []bool{false, true} {
+		e := newEnv(t, Config{})
+		p := e.newPerson(t, "ada@example.com")
+		p.addTOTP(t)
+		p.addPasskey(t)
+		if mailed := e.tokens(t); verified {
+			if err := e.VerifyEmail(t.Context(), mailed[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := e.ForgotPassword(t.Context(), p.email, ""); err != nil {
+			t.Fatal(err)
+		}
+		token := e.tokens(t)[0]
+		e.DB.Unknown(storetest.Lost, storetest.Committed)
+		if err := e.ResetPassword(t.Context(), token, "another horse, another staple"); err != nil {
+			t.Fatal(err)
+		}
+		in := e.mustLogin(t, Credentials{Email: p.email, Password: "another horse, another staple"})
+		if asked := in.SecondFactor != nil; asked != verified || p.factors(t).Any() != verified {
+			t.Errorf("verified before: %t; a second factor is asked for: %t", verified, asked)
+		}
+	}
+}
+
 // What changes how somebody signs in is told to them.
 func TestChangesOfSigningInAreToldByMail(t *testing.T) {
 	t.Parallel()

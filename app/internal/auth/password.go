@@ -46,6 +46,11 @@ func (p PasswordParams) validate() error {
 	return nil
 }
 
+// Hash hashes a password as accounts keep it, a PHC string. It takes its full time and memory.
+func (p PasswordParams) Hash(password string) string {
+	return p.hash(normalPassword(password)).String()
+}
+
 // risenFrom reports whether p asks for more than old in any way.
 func (p PasswordParams) risenFrom(old PasswordParams) bool {
 	return p.MemoryKiB > old.MemoryKiB || p.Iterations > old.Iterations || p.Parallelism > old.Parallelism

@@ -71,16 +71,16 @@ func (s *Service) UpdateMe(ctx context.Context, a Access, p Profile) (User, erro
 		if user, err = authorizedUser(tx.Reader, a); err != nil {
 			return err
 		}
-		before := user
+		changed := false
 		for _, change := range []struct {
 			to   *string
 			from *string
 		}{{p.FirstName, &user.FirstName}, {p.LastName, &user.LastName}, {p.Company, &user.Company}} {
-			if change.to != nil {
-				*change.from = *change.to
+			if change.to != nil && *change.from != *change.to {
+				*change.from, changed = *change.to, true
 			}
 		}
-		if user == before {
+		if !changed {
 			return nil // nothing to change, or an earlier run did
 		}
 		user.UpdatedAt = tx.Now()

@@ -91,7 +91,9 @@ func lookUp(r *store.Reader, email string) (user store.User, known bool, err err
 
 // ResetPassword gives the user of a mailed token a new password and revokes
 // every login. Who has the token has read the user's mail, so the address is
-// verified too.
+// verified too. Was it not before, then nobody knows who made the account, and
+// the second factors that somebody left there, to come back by or to keep its
+// owner out with, are removed.
 func (s *Service) ResetPassword(ctx context.Context, token, password string) error {
 	if problem := passwordProblem(password); problem != "" {
 		return fault.Invalid(fault.Field{Field: "password", Problem: problem})
@@ -127,6 +129,16 @@ func (s *Service) ResetPassword(ctx context.Context, token, password string) err
 		}
 		done = user.ID
 		tx.DeleteOneTimeToken(record)
+		if !user.EmailVerified {
+			factors, err := tx.Factors(user.ID)
+			if err != nil {
+				return fmt.Errorf("reading the second factors: %w", err)
+			}
+			if factors.Any() {
+				tx.DeleteFactors(factors)
+				Record(tx, SelfTenantID(user.ID), user.ID, actFactorRemoved, user.ID, "kind", "all")
+			}
+		}
 		user.PasswordHash, user.EmailVerified = made.String(), true
 		throttle, err := tx.Throttle(accountLimit.hash(user.Email))
 		if err != nil {

@@ -238,7 +238,7 @@ func TestGuessesOfCodesAreSlowedDown(t *testing.T) {
 	if _, err := p.finish(t, p.ask(t).Challenge, FactorProof{TOTP: p.code()}); err != nil {
 		t.Error(err)
 	}
-	if failed := p.factors(t).Failed; failed != (store.Failed{}) {
+	if failed := p.factors(t).Failed; failed.Count != 0 || !failed.Until.IsZero() {
 		t.Errorf("after a right code: %+v", failed)
 	}
 }

@@ -142,7 +142,7 @@ func verify(dir string, m contract.Manifest) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // was only read
 	sum := &counted{sum: sha256.New()}
 	if _, err := io.Copy(sum, f); err != nil {
 		return err

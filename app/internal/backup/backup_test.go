@@ -389,3 +389,37 @@ func TestKeepsTheNewest(t *testing.T) {
 		unlock()
 	}
 }
+
+// Pairs of time and version go on in the manifest that is there; of another
+// kind of backup it is left alone.
+func TestRecordsVersions(t *testing.T) {
+	t.Parallel()
+	env := storetest.New(t)
+	d := newDir(t)
+	var last contract.Manifest
+	for n := range 5 {
+		fillStore(t, env.Store, n+1)
+		m, err := d.Record(t.Context(), env.Store, 3, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			before, now := last.Versions[len(last.Versions)-1], m.Versions[len(m.Versions)-1]
+			if now.ReadVersion <= before.ReadVersion || !now.At.After(before.At) || m.ID != last.ID || !m.Inventory.Same(last.Inventory) || len(m.Versions) != min(n+1, 3) {
+				t.Errorf("%+v after %+v", m, last)
+			}
+		}
+		last = m
+	}
+	if !last.Inventory.Exact || last.Inventory.Counts["users"] != 1 { // an hour has not passed
+		t.Errorf("%+v", last.Inventory)
+	}
+	if m, err := d.Record(t.Context(), env.Store, 3, 0); err != nil || m.Inventory.Counts["users"] != 5 {
+		t.Errorf("%+v, %v", m.Inventory, err)
+	}
+	other := d
+	other.Program.Engine = contract.EngineFoundationDB
+	if _, err := other.Record(t.Context(), env.Store, 3, 0); err == nil || !strings.Contains(err.Error(), "another kind") {
+		t.Error(err)
+	}
+}

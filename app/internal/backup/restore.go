@@ -42,7 +42,7 @@ func fill(ctx context.Context, st *store.Store, file string, m contract.Manifest
 	if err != nil {
 		return store.Report{}, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // was only read
 	loader, err := st.Load(ctx, m.ID+" "+m.DataSHA256)
 	if err != nil {
 		return store.Report{}, err

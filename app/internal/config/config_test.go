@@ -41,6 +41,7 @@ func TestEveryContractVariableIsASetting(t *testing.T) {
 		contract.EnvListen, contract.EnvInternalListen, contract.EnvStoreEngine, contract.EnvStoreDir, contract.EnvClusterFile, contract.EnvJWTSecretFile,
 		contract.EnvPasswordHashSlots, contract.EnvDrainPause, contract.EnvShutdownGrace, contract.EnvSlot, contract.EnvTrustedProxies,
 		contract.EnvFactorKeyFile, contract.EnvPasskeyDomain, contract.EnvPasskeyOrigins,
+		contract.EnvMail, contract.EnvMailServer, contract.EnvMailFrom, contract.EnvMailUser, contract.EnvMailPasswordFile, contract.EnvMailLinks,
 	} {
 		if !known[name] {
 			t.Errorf("%s is not in the table", name)

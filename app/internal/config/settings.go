@@ -33,13 +33,13 @@ const (
 	envRequestTimeout = prefix + "REQUEST_TIMEOUT"
 	envTraceURL       = prefix + "TRACE_URL"
 	envTraceShare     = prefix + "TRACE_SHARE"
-	envMail           = prefix + "MAIL"
-	envMailServer     = prefix + "MAIL_SERVER"
+	envMail           = contract.EnvMail
+	envMailServer     = contract.EnvMailServer
 	envMailSecurity   = prefix + "MAIL_SECURITY"
-	envMailFrom       = prefix + "MAIL_FROM"
-	envMailUser       = prefix + "MAIL_USER"
-	envMailPassword   = prefix + "MAIL_PASSWORD_FILE"
-	envMailLinks      = prefix + "MAIL_LINKS"
+	envMailFrom       = contract.EnvMailFrom
+	envMailUser       = contract.EnvMailUser
+	envMailPassword   = contract.EnvMailPasswordFile
+	envMailLinks      = contract.EnvMailLinks
 	envCORSOrigins    = prefix + "CORS_ORIGINS"
 )
 

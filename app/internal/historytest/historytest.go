@@ -30,10 +30,10 @@ type Answer struct {
 
 // act is one act on one thing.
 type act struct {
-	call           Call
-	answer         Answer
-	begin, end     int64 // of a lost answer the end of time
-	client, number int
+	call       Call
+	answer     Answer
+	begin, end int64 // of a lost answer the end of time
+	client     int
 }
 
 func (a act) String() string {
@@ -74,7 +74,7 @@ func (h *History) Add(client int, model, name string, begin int64, c Call, a Ans
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := thing{model, name}
-	h.acts[t] = append(h.acts[t], act{call: c, answer: a, begin: begin, end: end, client: client, number: len(h.acts[t])})
+	h.acts[t] = append(h.acts[t], act{call: c, answer: a, begin: begin, end: end, client: client})
 }
 
 // Size is the number of acts, and of those whose outcome is unknown.

@@ -12,7 +12,7 @@ import (
 // pageQuery are the parameters of every list.
 func pageQuery() []Param {
 	return []Param{
-		{Name: "limit", Type: "integer", Doc: "Items in the answer, 1 to 200; 50 unless told."},
+		{Name: "limit", Type: "integer", Doc: "Items in the answer at the most, 1 to 200; 50 unless told. Where they are large there are fewer: the cursor alone says whether more follow."},
 		{Name: "cursor", Type: "string", Doc: "next_cursor of the page before."},
 	}
 }

@@ -35,7 +35,7 @@ func accountDescriptions() map[string]about {
 		"POST /auth/password/forgot": {"forgotPassword", tagAccount, "Ask for a mail to reset the password", "The answer does not tell whether there is such an account. An address gets one mail a minute at most.", codes{validation, attempts}},
 		"POST /auth/password/reset":  {"resetPassword", tagAccount, "Set a new password with a mailed token", "Signs every device out. The token is good once, for an hour.", codes{validation, mailed}},
 		"POST /auth/email/verify":    {"verifyEmail", tagAccount, "Confirm an address with a mailed token", "", codes{mailed}},
-		"GET /auth/logins":           {"listLogins", tagAccount, "List the caller's signed-in devices", "Newest first. A page may be short; the cursor alone says whether more follow.", nil},
+		"GET /auth/logins":           {"listLogins", tagAccount, "List the caller's signed-in devices", "Newest first.", nil},
 		"DELETE /auth/logins/{id}":   {"revokeLogin", tagAccount, "Sign one of the caller's devices out", "", nil},
 		"POST /auth/token":           {"switchTenant", tagAccount, "Get tokens for another tenant", "Opens another login on this device, for a tenant that the caller belongs to.", codes{fault.NotFound}},
 		"GET /.well-known/jwks.json": {"keySet", tagService, "Read the public keys that verify access tokens", "Empty while tokens are signed with a shared secret. The body is an RFC 7517 key set, without an envelope.", nil},

@@ -86,6 +86,8 @@ func TestBadRequests(t *testing.T) {
 		"odd refresh":    {request{method: "POST", path: api("/auth/refresh"), body: `{"refresh_token":"nonsense"}`}, 401, "invalid_token", ""},
 		"wrong password": {request{method: "POST", path: login, body: `{"email":"good@example.org","password":"something else"}`}, 401, "invalid_credentials", ""},
 
+		"token in the URL":    {request{method: "GET", path: sessions + "?access_token=" + token}, 401, "invalid_token", ""},
+		"and in the header":   {request{method: "GET", path: sessions + "?access_token=" + token, token: token}, 400, invalid, "access_token"},
 		"unknown parameter":   {request{method: "GET", path: sessions + "?colour=red", token: token}, 400, invalid, "colour"},
 		"none are taken":      {request{method: "GET", path: sessions + "/" + id + "?limit=1", token: token}, 400, invalid, "limit"},
 		"repeated parameter":  {request{method: "GET", path: sessions + "?limit=1&limit=2", token: token}, 400, invalid, "limit"},

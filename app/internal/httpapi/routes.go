@@ -52,10 +52,7 @@ func Routes() []Route {
 		answers(Route{Method: del, Path: base + "/sessions/{id}", SignedIn: true, Status: http.StatusOK}, deleteSession),
 		takes(Route{Method: http.MethodPatch, Path: base + "/sessions/{id}", SignedIn: true, Status: http.StatusOK, Optional: true}, updateSession),
 		takes(Route{Method: post, Path: base + "/sessions", SignedIn: true, Status: http.StatusCreated, Optional: true, Once: true}, createSession),
-		lists(Route{Method: get, Path: base + "/sessions", SignedIn: true, Status: http.StatusOK, Query: []Param{
-			{Name: "limit", Type: "integer", Doc: "Sessions in the answer, 1 to 200; 50 unless told."},
-			{Name: "cursor", Type: "string", Doc: "next_cursor of the page before."},
-		}}, listSessions),
+		lists(Route{Method: get, Path: base + "/sessions", SignedIn: true, Status: http.StatusOK, Query: pageQuery()}, listSessions),
 
 		takes(Route{Method: post, Path: base + "/auth/register", Status: http.StatusCreated, Once: true}, register),
 		takes(Route{Method: post, Path: base + "/auth/login", Status: http.StatusOK}, login),

@@ -111,7 +111,7 @@ func exportMe(ctx context.Context, c *call) (Export, error) {
 		out.Logins = append(out.Logins, Login(l))
 	}
 	for _, s := range e.Sessions {
-		out.Sessions = append(out.Sessions, sessionView(session.Session(s)))
+		out.Sessions = append(out.Sessions, sessionView(session.Of(s)))
 	}
 	if e.Factors != nil {
 		view := factorsView(*e.Factors)

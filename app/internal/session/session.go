@@ -54,6 +54,22 @@ type Session struct {
 	LastActiveAt  time.Time
 }
 
+// Of is the session that a record is of.
+func Of(s store.Session) Session {
+	return Session{
+		ID: s.ID, TenantID: s.TenantID, UserID: s.UserID, Name: s.Name, WorkspacePath: s.WorkspacePath, Metadata: s.Metadata,
+		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, LastActiveAt: s.LastActiveAt,
+	}
+}
+
+// record is what Of made s of, as it was when it was created.
+func (s Session) record() store.Session {
+	return store.Session{
+		ID: s.ID, TenantID: s.TenantID, UserID: s.UserID, Name: s.Name, WorkspacePath: s.WorkspacePath, Metadata: s.Metadata,
+		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, LastActiveAt: s.LastActiveAt,
+	}
+}
+
 // Service keeps sessions. It is safe for concurrent use.
 type Service struct{ store *store.Store }
 
@@ -82,7 +98,7 @@ func (s *Service) Create(ctx context.Context, a auth.Access, n New, onceKey stri
 		}
 		var kept Session
 		if repeated, err := once.Recall(tx.Reader, &kept); repeated || err != nil {
-			made = store.Session(kept)
+			made = kept.record()
 			return err
 		}
 		if tx.Again() {
@@ -101,12 +117,12 @@ func (s *Service) Create(ctx context.Context, a auth.Access, n New, onceKey stri
 			CreatedAt: now, UpdatedAt: now, LastActiveAt: now,
 		}
 		tx.PutSession(made)
-		return once.Keep(tx, a.UserID, Session(made))
+		return once.Keep(tx, a.UserID, Of(made))
 	})
 	if err != nil {
 		return Session{}, err
 	}
-	return Session(made), nil
+	return Of(made), nil
 }
 
 // Change is what changes of a session; nil leaves a member as it is.
@@ -155,7 +171,7 @@ func (s *Service) Update(ctx context.Context, a auth.Access, id uuid.UUID, c Cha
 	if err != nil {
 		return Session{}, err
 	}
-	return Session(changed), nil
+	return Of(changed), nil
 }
 
 // Get returns a session of the caller in the token's tenant; any other is fault.NotFound.
@@ -168,7 +184,7 @@ func (s *Service) Get(ctx context.Context, a auth.Access, id uuid.UUID) (Session
 	if err != nil {
 		return Session{}, err
 	}
-	return Session(found), nil
+	return Of(found), nil
 }
 
 // Delete removes a session of the caller in the token's tenant; any other is fault.NotFound.
@@ -210,7 +226,7 @@ func (s *Service) List(ctx context.Context, a auth.Access, q paging.Request) (pa
 		return paging.Page[Session]{}, err
 	}
 	return paging.Of(found, more, func(f store.Session) (Session, uuid.UUID, bool) {
-		return Session(f), f.ID, true
+		return Of(f), f.ID, true
 	}, pages, a.TenantID, a.UserID), nil
 }
 

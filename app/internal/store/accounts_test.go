@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/store"
 	"coditect.ai/platform/app/internal/store/storetest"
+	"coditect.ai/platform/app/internal/store/tuple"
 )
 
 // populateAccounts adds to populate one of each record of accounts and
@@ -208,4 +210,49 @@ func TestLettersAreTriedAgainUntilTheyAreDeleted(t *testing.T) {
 	if n := check(t, env).Counts["outbox"]; n != 0 {
 		t.Errorf("%d letters are left", n)
 	}
+}
+
+// What a newer release asks to be sent or removed is in nobody's way.
+func TestOutboxAndRemovalsPassByWhatTheyDoNotKnow(t *testing.T) {
+	t.Parallel()
+	env := storetest.New(t)
+	space := tuple.Key{}.Text("test")
+	var strange []tuple.Key
+	for n := range byte(5) {
+		strange = append(strange, space.Text("outbox").Int(int64(n)).UUID(id(n)), space.Text("removals").Text("attic").UUID(id(n)))
+	}
+	write := func(fn func(kv.Transaction, tuple.Key)) {
+		t.Helper()
+		if err := env.DB.Transact(t.Context(), func(tx kv.Transaction) error {
+			for _, key := range strange {
+				fn(tx, key)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(func(tx kv.Transaction, key tuple.Key) { tx.Set(key, []byte("\x07{}")) })
+	update(t, env, func(tx *store.Tx) error {
+		tx.PutLetter(store.Letter{ID: id(12), Kind: "reset", ExpiresAt: tx.Now().Add(time.Hour)})
+		tx.PutRemoval(store.Removal{Kind: store.RemoveUser, UserID: id(20)})
+		return nil
+	})
+	taken, err := env.Store.TakeLetters(t.Context(), 2, 3, func(int) time.Duration { return time.Minute })
+	if err != nil || len(taken) != 1 || taken[0].ID != id(12) {
+		t.Errorf("%+v, %v", taken, err)
+	}
+	for n := 0; ; n++ {
+		more, err := env.Store.Remove(t.Context(), 10)
+		if err != nil || n > 5 {
+			t.Fatalf("%v after %d", err, n)
+		}
+		if !more {
+			break
+		}
+	}
+	if counts := check(t, env).Counts; counts["removals"] != 5 || counts["outbox"] != 6 {
+		t.Errorf("%v", counts)
+	}
+	write(func(tx kv.Transaction, key tuple.Key) { tx.Clear(key) })
 }

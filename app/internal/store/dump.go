@@ -178,7 +178,7 @@ func (l *Loader) flush(ctx context.Context) error {
 			return nil // an earlier run's commit took effect
 		}
 		for _, p := range l.pending {
-			tx.set(append(bytes.Clone(tx.space.prefix), p.Key...), p.Value)
+			tx.set(tx.space.at(p.Key), p.Value)
 		}
 		mark.After = last
 		tx.put(mark, tx.space.loading())
@@ -196,7 +196,9 @@ func (l *Loader) Check(ctx context.Context) (Report, error) {
 	if err := l.flush(ctx); err != nil {
 		return Report{}, err
 	}
-	return l.store.Check(ctx)
+	report, err := l.store.Check(ctx)
+	delete(report.Counts, nameLoading) // the mark is not the store's
+	return report, err
 }
 
 // Release hands the store over to those who use it.

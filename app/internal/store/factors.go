@@ -27,6 +27,7 @@ type Factors struct {
 	Passkeys []Passkey   `json:"passkeys,omitempty"` // in the order in which they were added
 	Recovery []TokenHash `json:"recovery,omitempty"` // hashes of the recovery codes that are left
 	Failed   Failed      `json:"failed,omitzero"`    // of the codes of TOTP
+	Extra
 
 	indexed [][]byte // credential ids that have an index entry
 }
@@ -37,6 +38,7 @@ type TOTP struct {
 	Sealed    []byte    `json:"sealed"`
 	LastStep  int64     `json:"last_step"` // the latest time step whose code was used
 	CreatedAt time.Time `json:"created_at"`
+	Extra
 }
 
 // Passkey is a WebAuthn credential.
@@ -56,6 +58,7 @@ type Passkey struct {
 	// SuspectedAt is when its counter went back, as that of a clone does; it
 	// proves nothing from then on.
 	SuspectedAt time.Time `json:"suspected_at,omitzero"`
+	Extra
 }
 
 // Failed are the wrong codes in a row.
@@ -63,6 +66,7 @@ type Failed struct {
 	Count int       `json:"count"`
 	Until time.Time `json:"until"` // no code is looked at before
 	Last  uuid.UUID `json:"last"`  // the attempt that was counted last
+	Extra
 }
 
 // Any reports whether there is a second factor. Recovery codes stand in for
@@ -82,6 +86,7 @@ type Challenge struct {
 	Epoch     int64     `json:"epoch,omitempty"`   // the user's LoginEpoch
 	Sealed    []byte    `json:"sealed,omitempty"`  // the secret to be enrolled
 	ExpiresAt time.Time `json:"expires_at"`
+	Extra
 }
 
 func (Factors) version() byte   { return 1 }

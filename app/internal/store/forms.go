@@ -112,6 +112,9 @@ var forms = map[string]form{
 	"throttles $":    {kind: nameThrottles, class: transient, derive: from(deriveThrottle)},
 	"outbox $ #":     {kind: nameOutbox, class: transient, derive: from(func(space, entry, Letter) []kv.Pair { return nil })},
 	"loading":        {kind: nameLoading, class: transient, derive: from(func(space, entry, Loading) []kv.Pair { return nil })},
+	"schema":         {kind: nameSchema, class: transient, derive: from(func(space, entry, Schema) []kv.Pair { return nil })},
+	"migrations $":   {kind: nameMigrations, class: transient, derive: from(func(space, entry, progress) []kv.Pair { return nil })},
+	"leases $":       {kind: nameLeases, class: transient, derive: from(func(space, entry, Lease) []kv.Pair { return nil })},
 	"removals $ #":   {kind: nameRemovals, class: transient, derive: from(deriveRemoval), holds: (*Reader).checkRemoval},
 	"removals $ # #": {kind: nameRemovals, class: transient, derive: from(deriveRemoval), holds: (*Reader).checkRemoval},
 

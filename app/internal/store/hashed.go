@@ -25,6 +25,7 @@ type OneTimeToken struct {
 	Purpose   Purpose   `json:"purpose"`
 	Epoch     int64     `json:"epoch,omitempty"` // the user's LoginEpoch when it was made
 	ExpiresAt time.Time `json:"expires_at"`
+	Extra
 }
 
 // KeptAnswer is the answer of a request that had an idempotency key, for who asks again.
@@ -34,6 +35,7 @@ type KeptAnswer struct {
 	Form      TokenHash       `json:"form"` // of what was asked
 	Answer    json.RawMessage `json:"answer"`
 	ExpiresAt time.Time       `json:"expires_at"`
+	Extra
 }
 
 // Throttle counts the failures of an account or an address.
@@ -43,6 +45,7 @@ type Throttle struct {
 	Until     time.Time `json:"until"` // no further try before
 	Last      uuid.UUID `json:"last"`  // the try that was counted last
 	ExpiresAt time.Time `json:"expires_at"`
+	Extra
 
 	indexed time.Time
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,6 +31,9 @@ const (
 	nameRemovals       = "removals"
 	nameExpiry         = "expiry"
 	nameLoading        = "loading"
+	nameSchema         = "schema"
+	nameMigrations     = "migrations"
+	nameLeases         = "leases"
 )
 
 // space builds every key of the store:
@@ -54,6 +58,9 @@ const (
 //	outbox/{unix ms}/{letter}                        letter to send, in order of its next try
 //	removals/{kind}/{id…}                            what the sweeper removes bit by bit
 //	loading                                          mark of a store that is being filled
+//	schema                                           the schema's version, and who may write
+//	migrations/{version}                             how far a migration has come
+//	leases/{work}                                    who does work that one does at a time
 //	expiry/{unix ms}/{kind}/{id…}                    nothing: what to sweep, in order of time
 type space struct{ prefix tuple.Key }
 
@@ -119,6 +126,9 @@ func (s space) expiry() tuple.Key { return s.prefix.Text(nameExpiry) }
 func (s space) loginExpiry(at time.Time, u, l uuid.UUID) tuple.Key {
 	return s.expiry().Int(at.UnixMilli()).Text(nameLogins).UUID(u).UUID(l)
 }
+
+// at is the key that is so called below the subspace.
+func (s space) at(key []byte) tuple.Key { return append(slices.Clip(s.prefix), key...) }
 
 // below holds the keys that have more elements than prefix.
 func below(prefix tuple.Key) kv.Range { return kv.PrefixRange(prefix) }

@@ -23,6 +23,7 @@ type Letter struct {
 	KeyID      string    `json:"key_id"`
 	Tries      int       `json:"tries,omitempty"`
 	ExpiresAt  time.Time `json:"expires_at"` // of the token: no use to send it later
+	Extra
 }
 
 // PutLetter adds a letter that is due at once.
@@ -40,25 +41,23 @@ func (s *Store) TakeLetters(ctx context.Context, limit, maxTries int, again func
 		taken = nil
 		due := below(tx.space.outbox())
 		due.End = tx.space.outbox().Int(tx.now.UnixMilli() + 1)
-		pairs, err := tx.scan(due, kv.RangeOptions{Limit: limit})
-		if err != nil {
-			return err
-		}
-		for _, p := range pairs {
-			l, err := decode[Letter](p.Value)
+		for range outboxPages {
+			pairs, err := tx.scan(due, kv.RangeOptions{Limit: limit})
 			if err != nil {
 				return err
 			}
-			if l.ID, err = lastID(p.Key); err != nil {
-				return err
+			for _, p := range pairs {
+				if len(taken) == limit {
+					break
+				}
+				if l, known := tx.takeLetter(p, maxTries, again); known {
+					taken = append(taken, l)
+				}
 			}
-			tx.clear(p.Key)
-			if l.ExpiresAt.After(tx.now) && l.Tries < maxTries {
-				l.Tries++
-				l.Due = tx.now.Add(again(l.Tries))
-				tx.put(l, tx.space.letter(l.Due, l.ID))
+			if len(pairs) < limit || len(taken) >= limit {
+				break
 			}
-			taken = append(taken, l)
+			due.Begin = kv.KeyRange(pairs[len(pairs)-1].Key).End
 		}
 		return nil
 	})
@@ -66,6 +65,28 @@ func (s *Store) TakeLetters(ctx context.Context, limit, maxTries int, again func
 		return nil, fmt.Errorf("taking letters from the outbox: %w", err)
 	}
 	return taken, nil
+}
+
+// outboxPages bounds the letters of newer releases that one transaction looks past.
+const outboxPages = 10
+
+// takeLetter puts a letter off or removes it. It is not known where a newer
+// release wrote it: that stays as it is, in nobody's way.
+func (t *Tx) takeLetter(p kv.Pair, maxTries int, again func(tries int) time.Duration) (l Letter, known bool) {
+	l, err := decode[Letter](p.Value)
+	if err != nil {
+		return l, false
+	}
+	if l.ID, err = lastID(p.Key); err != nil {
+		return l, false
+	}
+	t.clear(p.Key)
+	if l.ExpiresAt.After(t.now) && l.Tries < maxTries {
+		l.Tries++
+		l.Due = t.now.Add(again(l.Tries))
+		t.put(l, t.space.letter(l.Due, l.ID))
+	}
+	return l, true
 }
 
 // DeleteLetter removes a letter that TakeLetters returned.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,8 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/google/uuid"
 
 	"coditect.ai/platform/app/internal/store/tuple"
@@ -24,6 +25,12 @@ const (
 	RoleMember Role = "member"
 )
 
+// Extra is what a record has that this release does not know: whoever changes a
+// record writes it back as it was, so a newer release loses nothing.
+type Extra struct {
+	Unknown jsontext.Value `json:",embed"`
+}
+
 // User is a person who can sign in. Ids are in keys, not in values.
 type User struct {
 	ID            uuid.UUID `json:"-"`
@@ -38,6 +45,7 @@ type User struct {
 	LoginEpoch int64     `json:"login_epoch,omitempty"`
 	CreatedAt  time.Time `json:"created_at"`
 	UpdatedAt  time.Time `json:"updated_at"`
+	Extra
 }
 
 // Tenant is an account that members share.
@@ -46,6 +54,7 @@ type Tenant struct {
 	Name      string    `json:"name"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
+	Extra
 }
 
 // Membership makes a user a member of a tenant.
@@ -54,6 +63,7 @@ type Membership struct {
 	UserID    uuid.UUID `json:"-"`
 	Role      Role      `json:"role"`
 	CreatedAt time.Time `json:"created_at"`
+	Extra
 }
 
 // TokenHash is the SHA-256 of a refresh token, the only trace of it that is kept.
@@ -89,6 +99,7 @@ type Login struct {
 	ExpiresAt  time.Time    `json:"expires_at"` // of the current refresh token too
 	EndsAt     time.Time    `json:"ends_at"`    // ExpiresAt never slides beyond it
 	Proof      Proof        `json:"proof,omitzero"`
+	Extra
 
 	indexed time.Time // the time of its expiry entry, zero where it has none
 }
@@ -98,6 +109,7 @@ type Proof struct {
 	ID      uuid.UUID `json:"id"` // of the act that proved it
 	At      time.Time `json:"at"`
 	Methods []string  `json:"methods"`
+	Extra
 }
 
 // SpentToken is a refresh token that was rotated a moment ago. Salt, with the
@@ -106,6 +118,7 @@ type SpentToken struct {
 	Hash TokenHash `json:"hash"`
 	Salt []byte    `json:"salt"`
 	At   time.Time `json:"at"`
+	Extra
 }
 
 // RefreshToken says which login a token belongs to; it never changes. Whether
@@ -116,6 +129,7 @@ type RefreshToken struct {
 	LoginID   uuid.UUID `json:"login_id"`
 	ExpiresAt time.Time `json:"expires_at"`
 	Indexed   bool      `json:"indexed,omitempty"` // by its owner, which the first release did not do
+	Extra
 }
 
 // Session is one IDE session.
@@ -129,6 +143,7 @@ type Session struct {
 	CreatedAt     time.Time       `json:"created_at"`
 	UpdatedAt     time.Time       `json:"updated_at"`
 	LastActiveAt  time.Time       `json:"last_active_at"`
+	Extra
 }
 
 // record is a value with the version of its schema. A value is one byte of
@@ -176,18 +191,23 @@ func decode[T record](value []byte) (T, error) {
 	return rec, nil
 }
 
+// encoding is what earlier releases wrote: omitempty leaves out what is zero or
+// empty, a nil slice is null. The two copies of a record are the same bytes.
+var encoding = jsonv2.JoinOptions(
+	jsonv1.OmitEmptyWithLegacySemantics(true), jsonv2.FormatNilSliceAsNull(true), jsonv2.FormatNilMapAsNull(true),
+	jsonv2.Deterministic(true), jsontext.AllowInvalidUTF8(true), // read back as U+FFFD, as ever
+)
+
 // put encodes rec at each of keys. What cannot be encoded fails the transaction.
 func (t *Tx) put(rec record, keys ...tuple.Key) {
-	var value bytes.Buffer
-	value.WriteByte(rec.version())
-	body := json.NewEncoder(&value)
-	body.SetEscapeHTML(false) // it would make six bytes of one, past limits that others have checked
-	if err := body.Encode(rec); err != nil {
+	body, err := jsonv2.Marshal(rec, encoding)
+	if err != nil {
 		t.failed = errors.Join(t.failed, fmt.Errorf("encoding %T: %w", rec, err))
 		return
 	}
+	value := append([]byte{rec.version()}, body...)
 	for _, key := range keys {
-		t.set(key, value.Bytes())
+		t.set(key, value)
 	}
 }
 

@@ -32,6 +32,11 @@ type Removal struct {
 	TenantID  uuid.UUID   `json:"tenant_id"` // of RemoveTenant and RemoveSessions
 	UserID    uuid.UUID   `json:"user_id"`   // of RemoveUser and RemoveSessions
 	CreatedAt time.Time   `json:"created_at"`
+	Extra
+}
+
+func (k RemovalKind) known() bool {
+	return k == RemoveUser || k == RemoveTenant || k == RemoveSessions
 }
 
 func (s space) removal(m Removal) tuple.Key {
@@ -62,19 +67,24 @@ func (r *Reader) removing(m Removal) bool {
 // dies leaves the rest to the next.
 func (s *Store) Remove(ctx context.Context, limit int) (more bool, err error) {
 	err = s.Update(ctx, func(tx *Tx) error {
-		pairs, err := tx.scan(below(tx.space.removals()), kv.RangeOptions{Limit: 1})
-		if more = len(pairs) > 0; err != nil || !more {
-			return err
-		}
-		m, err := decode[Removal](pairs[0].Value)
+		more = false
+		pairs, err := tx.scan(below(tx.space.removals()), kv.RangeOptions{Limit: limit})
 		if err != nil {
 			return err
 		}
-		done, err := tx.remove(m, limit)
-		if done {
-			tx.clear(pairs[0].Key)
+		for _, p := range pairs {
+			m, err := decode[Removal](p.Value)
+			if err != nil || !m.Kind.known() {
+				continue // a newer release's: it is in nobody's way
+			}
+			done, err := tx.remove(m, limit)
+			if done {
+				tx.clear(p.Key)
+			}
+			more = true
+			return err
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("removing what was deleted: %w", err)

@@ -18,6 +18,7 @@ type Invitation struct {
 	Token     TokenHash `json:"token"`
 	CreatedAt time.Time `json:"created_at"`
 	ExpiresAt time.Time `json:"expires_at"`
+	Extra
 }
 
 // Event is one line of a tenant's audit trail. It names people by their ids alone.
@@ -30,6 +31,7 @@ type Event struct {
 	SubjectID uuid.UUID         `json:"subject_id"` // what it was done to
 	Detail    map[string]string `json:"detail,omitempty"`
 	ExpiresAt time.Time         `json:"expires_at"`
+	Extra
 }
 
 // DeleteTenant removes a tenant's record. What else is its own is for a

@@ -92,7 +92,8 @@ func (r *Reader) seen() (walked, error) {
 	if err != nil {
 		return walked{}, fmt.Errorf("%w the version: %w", errReading, err)
 	}
-	return walked{version: version, schema: 1}, nil
+	schema, err := r.Schema()
+	return walked{version: version, schema: schema.Version}, err
 }
 
 // walkOn visits what one transaction may take of rest, and returns what is left.
@@ -169,4 +170,43 @@ func (t *tally) inventory(seen walked) contract.Inventory {
 		SchemaVersion: seen.schema, Counts: counts, Fingerprint: "sha256:" + hex.EncodeToString(h.Sum(nil)),
 		ReadVersion: seen.version, Exact: seen.exact,
 	}
+}
+
+// tallying gathers an inventory and nothing else.
+type tallying struct{ done, now tally }
+
+func (t *tallying) begin() { t.now = t.done.clone() }
+
+func (t *tallying) end() error {
+	t.done = t.now
+	return nil
+}
+
+func (t *tallying) visit(r *Reader, p kv.Pair) error {
+	if e, err := r.space.parse(p); err == nil {
+		if f, known := forms[e.form]; known {
+			t.now.add(r.space, e, f)
+		}
+	}
+	return nil
+}
+
+// Inventory returns what the store holds, checking nothing.
+func (s *Store) Inventory(ctx context.Context) (contract.Inventory, error) {
+	t := &tallying{}
+	seen, err := s.walk(ctx, t)
+	if err != nil {
+		return contract.Inventory{}, fmt.Errorf("taking the inventory: %w", err)
+	}
+	return t.done.inventory(seen), nil
+}
+
+// Version returns the engine's read version of now: all that was committed
+// before the call is in it, nothing that is committed after it returns.
+func (s *Store) Version(ctx context.Context) (version int64, err error) {
+	err = s.View(ctx, func(r *Reader) (err error) {
+		version, err = r.kv.ReadVersion()
+		return err
+	})
+	return version, err
 }

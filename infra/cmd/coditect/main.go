@@ -19,8 +19,12 @@ import (
 // Exit codes, for those who script it.
 const (
 	exitFailed      = 1
+	exitFindings    = 3
 	exitInterrupted = 130
 )
+
+// errFindings ends a command that did its work and found rules broken, which it has told.
+var errFindings = errors.New("rules are broken")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -41,6 +45,8 @@ func run(ctx context.Context, args []string) int {
 	case ctx.Err() != nil: // whatever it broke off: the terminal interrupts the engine, too, and so the error may be any
 		fmt.Fprintln(os.Stderr, "coditect: interrupted; the same command goes on from here.")
 		return exitInterrupted
+	case errors.Is(err, errFindings):
+		return exitFindings
 	case mendable:
 		fmt.Fprintln(os.Stderr, "coditect: "+mend.Text)
 	case strings.Contains(err.Error(), syscall.ENOSPC.Error()): // told by another process, or an engine: only its words say so
@@ -59,6 +65,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), consoleCommand(), simcloudCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), consoleCommand(), simcloudCommand())
 	return root
 }

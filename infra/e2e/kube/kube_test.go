@@ -288,6 +288,9 @@ func TestRefusals(t *testing.T) {
 		"a misspelt field of a GCPBackendPolicy":  {"GCPBackendPolicy", func(o object) { child(o, "spec", "default")["timeout"] = "30s" }, "timeout"},
 		"a timeout that is a word":                {"GCPBackendPolicy", func(o object) { child(o, "spec", "default")["timeoutSec"] = "30s" }, "timeoutSec"},
 		"a policy of nothing":                     {"GCPBackendPolicy", func(o object) { delete(child(o, "spec"), "targetRef") }, "targetRef"},
+		"a misspelt field of a PodMonitoring":     {"PodMonitoring", func(o object) { item(child(o, "spec")["endpoints"], 0)["intervall"] = "15s" }, "intervall"},
+		"a time that is none":                     {"PodMonitoring", func(o object) { item(child(o, "spec")["endpoints"], 0)["interval"] = "15" }, "interval"},
+		"a schedule that is none":                 {"CronJob", func(o object) { child(o, "spec")["schedule"] = "daily" }, "schedule"},
 		"parameters that are no text":             {"SecretProviderClass", func(o object) { child(o, "spec", "parameters")["secrets"] = []any{} }, "secrets"},
 		"a misspelt field of a NetworkPolicy":     {"NetworkPolicy", func(o object) { child(o, "spec")["ingres"] = []any{} }, "ingres"},
 	}

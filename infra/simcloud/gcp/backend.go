@@ -127,6 +127,13 @@ func (b *Backend) Create(_ context.Context, req provider.Request) (string, map[s
 		outputs["version"] = strconv.Itoa(number)
 	}
 	kind := kindOf(req.Type)
+	if strings.Contains(kind.id, "{number}") {
+		serial, err := b.value(number, outputs)
+		if err != nil {
+			return "", nil, err
+		}
+		outputs["number"] = serial
+	}
 	id, ok := expand(kind.id, outputs)
 	if !ok {
 		return "", nil, status.Errorf(codes.InvalidArgument, "%s: the id %s needs inputs that are not set", req.Type, kind.id)
@@ -150,6 +157,7 @@ func (b *Backend) Create(_ context.Context, req provider.Request) (string, map[s
 			outputs[output.name] = value
 		}
 		delete(outputs, "id")
+		delete(outputs, "number")
 		stored.Outputs = computed(outputs, req.Inputs)
 	}
 	stored.URN, stored.Inputs = req.URN, req.Inputs
@@ -236,6 +244,10 @@ func (b *Backend) value(template string, values map[string]any) (any, error) {
 	switch template {
 	case now:
 		return b.now().UTC().Format(time.RFC3339), nil
+	case records:
+		name, _ := expand("_acme-challenge.{domain}.", values)
+		data, _ := expand("{name}.authorize.certificatemanager.goog.", values)
+		return []any{map[string]any{"name": name, "type": "CNAME", "data": data}}, nil
 	case authority:
 		return map[string]any{"clusterCaCertificate": base64.StdEncoding.EncodeToString([]byte("simulated"))}, nil
 	case address, number:

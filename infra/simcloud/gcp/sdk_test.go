@@ -43,7 +43,9 @@ func TestTableAgreesWithTheSDK(t *testing.T) {
 	}
 }
 
-// conditional arguments are optional in the SDK's types and asked for by the cloud.
+// conditional arguments are optional in the SDK's types, or lists, of which the
+// types do not tell, and asked for by the cloud.
 func conditional(typ, name string) bool {
-	return typ == "gcp:certificatemanager/certificateMapEntry:CertificateMapEntry" && name == "certificates"
+	return typ == "gcp:certificatemanager/certificateMapEntry:CertificateMapEntry" && name == "certificates" ||
+		typ == "gcp:monitoring/alertPolicy:AlertPolicy" && name == "conditions"
 }

@@ -27,6 +27,8 @@ const (
 	number  = "<number>"  // a unique number
 	// authority is what a cluster's clients know it by.
 	authority = "<authority>"
+	// records are what proves that a domain is one's own.
+	records = "<records>"
 )
 
 var created = output{"createTime", now}
@@ -100,6 +102,7 @@ var kinds = map[string]kind{
 	"gcp:certificatemanager/dnsAuthorization:DnsAuthorization": {
 		id:       "projects/{project}/locations/{location}/dnsAuthorizations/{name}",
 		required: []string{"domain"}, replaces: []string{"name", "domain", "location", "type"},
+		outputs: []output{{"dnsResourceRecords", records}},
 	},
 	"gcp:storage/bucket:Bucket": {
 		id: "{name}", required: []string{"location"}, replaces: []string{"name", "location", "customPlacementConfig"},
@@ -135,6 +138,43 @@ var kinds = map[string]kind{
 	"gcp:container/nodePool:NodePool": {
 		id: "{cluster}/nodePools/{name}", required: []string{"cluster"},
 		replaces: []string{"name", "namePrefix", "cluster", "location", "initialNodeCount", "maxPodsPerNode", "placementPolicy"},
+	},
+	"gcp:cloudbuild/trigger:Trigger": {
+		id: "projects/{project}/locations/{location}/triggers/{name}", replaces: []string{"location"},
+		outputs: []output{created, {"triggerId", number}},
+	},
+	"gcp:logging/projectBucketConfig:ProjectBucketConfig": {
+		id:       "projects/{project}/locations/{location}/buckets/{bucketId}",
+		required: []string{"project", "location", "bucketId"}, replaces: []string{"bucketId", "location"},
+		outputs: []output{{"name", "{id}"}, {"lifecycleState", "ACTIVE"}},
+	},
+	"gcp:logging/projectSink:ProjectSink": {
+		id: "projects/{project}/sinks/{name}", required: []string{"destination"}, replaces: []string{"name", "uniqueWriterIdentity"},
+		outputs: []output{{"writerIdentity", "serviceAccount:cloud-logs@system.gserviceaccount.com"}},
+	},
+	"gcp:logging/logView:LogView": {
+		id: "{bucket}/views/{name}", required: []string{"bucket"}, replaces: []string{"name", "bucket", "location", "parent"}, outputs: []output{created},
+	},
+	"gcp:logging/metric:Metric": {id: "{name}", required: []string{"filter"}, replaces: []string{"name"}},
+	"gcp:monitoring/notificationChannel:NotificationChannel": {
+		id: "projects/{project}/notificationChannels/{number}", required: []string{"type"},
+		outputs: []output{{"name", "{id}"}, {"verificationStatus", "VERIFIED"}},
+	},
+	"gcp:monitoring/alertPolicy:AlertPolicy": {
+		id: "projects/{project}/alertPolicies/{number}", required: []string{"displayName", "combiner", "conditions"}, outputs: []output{{"name", "{id}"}},
+	},
+	"gcp:monitoring/dashboard:Dashboard": {id: "projects/{project}/dashboards/{number}", required: []string{"dashboardJson"}},
+	"gcp:monitoring/customService:CustomService": {
+		id: "projects/{project}/services/{serviceId}", replaces: []string{"serviceId"}, outputs: []output{{"name", "{id}"}},
+	},
+	"gcp:monitoring/slo:Slo": {
+		id: "projects/{project}/services/{service}/serviceLevelObjectives/{sloId}", required: []string{"service", "goal"},
+		replaces: []string{"service", "sloId"}, outputs: []output{{"name", "{id}"}},
+	},
+	"gcp:monitoring/uptimeCheckConfig:UptimeCheckConfig": {
+		id: "projects/{project}/uptimeCheckConfigs/{number}", required: []string{"displayName", "timeout"},
+		replaces: []string{"monitoredResource", "resourceGroup"},
+		outputs:  []output{{"uptimeCheckId", "{number}"}, {"name", "{id}"}},
 	},
 	"gcp:projects/service:Service": {
 		id: "{project}/{service}", required: []string{"service"}, replaces: []string{"service"},

@@ -25,6 +25,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"coditect.ai/platform/app/internal/kv"
@@ -32,8 +33,9 @@ import (
 
 // Names in the store's directory. SQLite adds its -wal and -shm beside the database.
 const (
-	fileName = "store.db"
-	lockName = "store.lock"
+	fileName     = "store.db"
+	lockName     = "store.lock"
+	snapshotName = "store.snapshot" // locked by whoever keeps a snapshot for long
 )
 
 // Identity of the file.
@@ -138,9 +140,10 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 	return db, nil
 }
 
-// Sizes of the page caches.
+// Sizes of the page caches, taken as they fill. A reader's holds the upper levels
+// of a tree of a million sessions and what some hundred users ask for at a time.
 const (
-	readerCacheKiB = 1024
+	readerCacheKiB = 4096
 	writerCacheKiB = 4096
 )
 
@@ -281,6 +284,14 @@ func (db *DB) Snapshot(ctx context.Context, fn func(kv.Reader) error) error {
 		return err
 	}
 	defer db.active.Done()
+	mark, err := openLock(filepath.Join(db.opt.Dir, snapshotName))
+	if err != nil {
+		return fmt.Errorf("%w: mark a long snapshot: %w", kv.ErrUnavailable, err)
+	}
+	defer func() { _ = mark.close() }() // which lets go of it
+	if err := mark.flock(syscall.LOCK_SH); err != nil {
+		return fmt.Errorf("%w: mark a long snapshot: %w", kv.ErrUnavailable, err)
+	}
 	t := db.begin(ctx, true)
 	t.snapshot.maxAge = math.MaxInt64
 	defer t.snapshot.end()

@@ -2,9 +2,12 @@ package sqlitekv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -289,9 +292,27 @@ func (w *writer) tidy() {
 	// age. One that is not hangs: waiting for it at every step would be worse
 	// than a log twice as long.
 	w.logLimit = walLimitPages
+	if w.longSnapshot() { // it may stay for minutes, and commits would wait in vain
+		w.logLimit = 2 * pages
+		return
+	}
 	if _, blocked := w.moveLog(restart); blocked {
 		w.logLimit = 2 * pages
 	}
+}
+
+// longSnapshot reports whether some process keeps a snapshot for long. When in doubt it does not.
+func (w *writer) longSnapshot() bool {
+	path := filepath.Join(filepath.Dir(w.path), snapshotName)
+	if _, err := os.Stat(path); err != nil {
+		return false // nobody ever did
+	}
+	mark, err := openLock(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = mark.close() }()
+	return errors.Is(mark.flock(syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
 // moveLog checkpoints, and returns the number of pages in the write-ahead log

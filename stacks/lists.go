@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"net/mail"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ var (
 	_ encoding.TextUnmarshaler = (*Ranges)(nil)
 	_ encoding.TextUnmarshaler = (*Days)(nil)
 	_ encoding.TextUnmarshaler = (*Freezes)(nil)
+	_ encoding.TextUnmarshaler = (*Emails)(nil)
 )
 
 // Range is a range of addresses, written as "10.10.0.0/20".
@@ -101,4 +103,19 @@ func (f *Freezes) UnmarshalText(text []byte) error {
 
 func words(text []byte) []string {
 	return strings.FieldsFunc(string(text), func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// Emails are addresses, comma-separated.
+type Emails []string
+
+// UnmarshalText reads a list of bare addresses.
+func (e *Emails) UnmarshalText(text []byte) error {
+	*e = nil
+	for _, word := range words(text) {
+		if address, err := mail.ParseAddress(word); err != nil || address.Address != word {
+			return fmt.Errorf("%s: must be an address, like oncall@coditect.ai", word)
+		}
+		*e = append(*e, word)
+	}
+	return nil
 }

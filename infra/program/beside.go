@@ -1,0 +1,105 @@
+package program
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/backup"
+	"coditect.ai/platform/infra/companion"
+	"coditect.ai/platform/infra/database"
+	"coditect.ai/platform/infra/delivery"
+	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/monitoring"
+	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/infra/secrets"
+	"coditect.ai/platform/infra/service"
+	"coditect.ai/platform/stacks"
+)
+
+// Names of what runs beside the API, and of its routes. The frontend has the whole
+// host; API v2 what is below /api, except what the API's own longer prefix takes.
+const (
+	FrontendApp  = "coditect-frontend"
+	LegacyApp    = "coditect-api-v2"
+	legacyPrefix = "/api"
+	// companionUser runs containers that bring no user of their own.
+	companionUser = 65532
+)
+
+// makePages makes what is served beside the API, where there is an image of it.
+func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, records pod.Part, providers pulumi.ResourceOption) ([]gateway.Page, error) {
+	var pages []gateway.Page
+	for _, one := range []struct {
+		name, prefix string
+		companion.Args
+	}{
+		{"frontend", "/", companion.Args{
+			App: FrontendApp, Image: s.Frontend.Image, Replicas: s.Frontend.Replicas,
+			ListenPort: s.Frontend.Port, HealthPath: s.Frontend.HealthPath,
+			Size: pod.Size{CPURequest: 100, CPULimit: 500, MemoryRequest: 128 * pod.MiB, MemoryLimit: 256 * pod.MiB},
+		}},
+		{"legacy", legacyPrefix, companion.Args{
+			App: LegacyApp, Image: s.Legacy.Image, Replicas: s.Legacy.Replicas,
+			ListenPort: s.Legacy.Port, HealthPath: s.Legacy.HealthPath, Parts: []pod.Part{records},
+			Size: pod.Size{CPURequest: 200, CPULimit: pod.Core, MemoryRequest: 256 * pod.MiB, MemoryLimit: 512 * pod.MiB},
+		}},
+	} {
+		if one.Image == "" {
+			continue
+		}
+		one.Namespace, one.User, one.PreStop = namespace, companionUser, s.Service.PreStop
+		one.Callers = gateway.Callers(!s.Environment.Cloud())
+		made, err := companion.New(ctx, one.name, one.Args, providers)
+		if err != nil {
+			return nil, err
+		}
+		pages = append(pages, gateway.Page{
+			Name: one.App, Prefix: one.prefix, Service: made.Service, Port: companion.Port,
+			ListenPort: one.ListenPort, HealthPath: one.HealthPath, Pods: made.Pods,
+		})
+	}
+	return pages, nil
+}
+
+// lookAfter makes what a cloud's environment is kept with: backups, monitoring and
+// the delivery of images. backupParts give the backup's pods what they need.
+func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, on ground, backupParts []pod.Part) error {
+	copies, err := backup.New(ctx, "backup", backup.Args{
+		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
+		Bucket: s.BackupBucket(), Retention: s.Backup.Retention, KeepDays: s.Backup.KeepDays, RestorableDays: s.Backup.RestorableDays,
+		SnapshotEvery: s.Backup.SnapshotEvery, AccessID: s.Backup.AccessID, Version: s.Database.Version,
+		Parts: backupParts, CredentialsFile: secrets.BackupKeyFile, Labels: labels, Protect: s.Cloud.DeletionProtection,
+	}, on.providers)
+	if err != nil {
+		return err
+	}
+	ctx.Export(OutputBackups, copies.URL)
+	availability, err := strconv.ParseFloat(s.Monitoring.Availability, 64)
+	if err != nil {
+		return err
+	}
+	targets := []monitoring.Target{{App: service.App, PortName: service.InternalPortName, Path: contract.MetricsPath}}
+	if s.Database.ExporterImage != "" {
+		targets = append(targets, monitoring.Target{App: database.Exporter, PortName: database.ExporterPort, Path: database.ExporterPath})
+	}
+	if _, err := monitoring.New(ctx, "monitoring", monitoring.Args{
+		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Namespace: namespace, NamespaceName: s.Cloud.Namespace, Host: s.Gateway.Host,
+		Emails: s.Monitoring.Emails, Runbooks: s.Monitoring.Runbooks, LogDays: s.Monitoring.LogDays, Availability: availability,
+		Exporter: s.Database.ExporterImage != "", Backups: s.Backup.AccessID != "", Targets: targets, Labels: labels,
+	}, on.providers); err != nil {
+		return err
+	}
+	owner, name, wanted := strings.Cut(s.Delivery.Repository, "/")
+	if !wanted {
+		return nil
+	}
+	_, err = delivery.New(ctx, "delivery", delivery.Args{
+		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Owner: owner, Name: name, Tag: s.Delivery.Tag,
+		Repository: on.images.Repository, RepositoryLocation: on.images.Location, URL: on.images.URL,
+		ClientVersion: s.Database.Version, ClientSum: s.Delivery.ClientSum,
+	}, on.providers)
+	return err
+}
