@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Holds every environment's objects against a real Kubernetes API server on this
 # machine. Its executable is built once for each version and kept outside of the
-# checkout (about ten minutes on two cores), so that another clone does not build it again.
+# checkout (five to ten minutes on two cores), so that another clone does not build it again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export GOWORK=off GOFLAGS="-trimpath -buildvcs=false" GOTOOLCHAIN=local
