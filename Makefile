@@ -126,7 +126,7 @@ endef
 
 rollout: ## rehearse a release in stages; BAD=errors|slow|crash shows the rollback (not yet)
 	$(call later,the staged rollout)
-recover: ## rebuild an environment from a backup (not yet)
-	$(call later,the recovery of a lost environment)
-drill: ## rehearse a recovery and measure it (not yet)
-	$(call later,the recovery drill)
+recover: build pulumi ## rebuild the lost local environment from a backup; FROM=latest|ID|TIME
+	@coditect recover --env local $(if $(FROM),--from $(FROM))
+drill: build pulumi ## lose a scratch environment under load, rebuild it and measure; the same command goes on
+	@coditect drill --env local

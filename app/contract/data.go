@@ -12,6 +12,8 @@ const (
 	RestoreCommand  = "restore"
 	ManifestCommand = "manifest"
 	MigrateCommand  = "migrate"
+	// PopulateCommand fills an empty store with users and sessions.
+	PopulateCommand = "populate"
 )
 
 // ManifestFile is the name of a manifest in its backup's directory. A backup

@@ -10,13 +10,14 @@ import (
 	"coditect.ai/platform/infra/pod"
 )
 
-const embeddedVolume = "coditect-store"
+// EmbeddedVolume is the name of the embedded engine's claim.
+const EmbeddedVolume = "coditect-store"
 
 // embedded makes the volume that all pods of one machine share: the engine
 // lives inside the service's processes.
 func embedded(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.Part, error) {
-	claim, err := corev1.NewPersistentVolumeClaim(ctx, embeddedVolume, &corev1.PersistentVolumeClaimArgs{
-		Metadata: pod.Meta(embeddedVolume, args.Namespace, pod.Labels(embeddedVolume, component, nil), nil),
+	claim, err := corev1.NewPersistentVolumeClaim(ctx, EmbeddedVolume, &corev1.PersistentVolumeClaimArgs{
+		Metadata: pod.Meta(EmbeddedVolume, args.Namespace, pod.Labels(EmbeddedVolume, component, nil), nil),
 		Spec: &corev1.PersistentVolumeClaimSpecArgs{
 			AccessModes:      pulumi.ToStringArray([]string{"ReadWriteMany"}),
 			StorageClassName: pulumi.String(args.StorageClass),
@@ -35,7 +36,7 @@ func embedded(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.Part,
 		},
 		Volumes: corev1.VolumeArray{corev1.VolumeArgs{
 			Name:                  pulumi.String("store"),
-			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSourceArgs{ClaimName: pulumi.String(embeddedVolume)},
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSourceArgs{ClaimName: pulumi.String(EmbeddedVolume)},
 		}},
 		Mounts: corev1.VolumeMountArray{pod.Mount("store", contract.StoreMountPath, false)},
 		Needs:  []pulumi.Resource{claim},

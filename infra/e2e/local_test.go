@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -120,13 +121,20 @@ func (c *checkout) processes(below string) []int {
 	return pids
 }
 
-func (c *checkout) pods() []int    { return c.processes(".data") }
+// pods are the service's processes; the one that backs it up is not among them.
+func (c *checkout) pods() []int {
+	return slices.DeleteFunc(c.processes(".data"), func(pid int) bool {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return strings.Contains(string(cmdline), "\x00backup\x00")
+	})
+}
+
 func (c *checkout) daemons() []int { return c.processes(filepath.Join(".bin", "coditect")) }
 
 // wreck ends whatever a failed test has left running.
 func (c *checkout) wreck(t *testing.T) {
 	t.Helper()
-	for _, pid := range append(c.daemons(), c.pods()...) {
+	for _, pid := range append(c.daemons(), c.processes(".data")...) {
 		t.Logf("left running: %d", pid)
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
@@ -223,7 +231,7 @@ func TestLocalEnvironment(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, 10*time.Second, "no process is left", func() bool { return len(c.pods())+len(c.daemons()) == 0 })
+		eventually(t, 10*time.Second, "no process is left", func() bool { return len(c.processes(".data"))+len(c.daemons()) == 0 })
 		c.mustMake(t, "up")
 		c.quickstart(t) // with ada still there: a second registration is refused, the login works
 	})
@@ -257,6 +265,7 @@ func TestLocalEnvironment(t *testing.T) {
 		}
 		c.mustMake(t, "down")
 	})
+	part("a drill that is killed again and again proves a restore", c.drill)
 	part("a port that is taken is told in one sentence", func(t *testing.T) {
 		t.Helper()
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", c.port))
@@ -275,6 +284,48 @@ func TestLocalEnvironment(t *testing.T) {
 		c.mustMake(t, "down")
 		c.gone(t)
 	})
+}
+
+// drill kills the command in the middle of several steps; each next one goes on, and the last comes to the end.
+func (c *checkout) drill(t *testing.T) {
+	t.Helper()
+	for _, point := range []string{"[2/7]", "[4/7]", "[2/8]", "[4/8]", "[8/8]", ""} {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(c.dir, ".bin", "coditect"), "drill", "--env", "local", "--users", "500")
+		cmd.Dir, cmd.Env = c.dir, append(c.environ(), "PATH="+filepath.Join(c.dir, ".bin")+":"+os.Getenv("PATH"))
+		told, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		for lines := bufio.NewScanner(told); lines.Scan(); {
+			text.WriteString(lines.Text() + "\n")
+			if point != "" && strings.Contains(lines.Text(), point) {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				break
+			}
+		}
+		err = cmd.Wait()
+		if point != "" {
+			continue // killed, as it should be
+		}
+		for _, want := range []string{", as in the manifest |", "RTO", "| Lost though acknowledged before the backup began | 0 |"} {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("the report does not tell %q", want)
+			}
+		}
+		if err != nil || t.Failed() {
+			t.Fatalf("the drill ends with %v:\n%s", err, &text)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(c.dir, ".data", "drill", "local", "*")); len(left) > 0 {
+		t.Errorf("of the scratch environment there is left: %v", left)
+	}
+	c.gone(t)
 }
 
 func (c *checkout) killPod(t *testing.T) {
@@ -414,7 +465,7 @@ func (c *checkout) login(t *testing.T) int {
 
 func (c *checkout) gone(t *testing.T) {
 	t.Helper()
-	eventually(t, 10*time.Second, "no process is left", func() bool { return len(c.pods())+len(c.daemons()) == 0 })
+	eventually(t, 10*time.Second, "no process is left", func() bool { return len(c.processes(".data"))+len(c.daemons()) == 0 })
 	if got := c.answers("/health"); got != 0 {
 		t.Errorf("the gateway still answers %d", got)
 	}

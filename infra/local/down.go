@@ -72,6 +72,6 @@ func (e *Environment) Down(ctx context.Context, keepData bool) error {
 	if err := os.RemoveAll(filepath.Clean(e.dir)); err != nil {
 		return fmt.Errorf("remove %s: %w", e.dir, err)
 	}
-	e.say("The environment is down; nothing of it is left.")
+	e.say("The environment is down; nothing of it is left but its backups and the secret that they need, in %s.", e.outside)
 	return nil
 }

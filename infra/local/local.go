@@ -10,6 +10,10 @@
 //	updating  there while an update runs; found by the next one, it means the last was cut off
 //	pulumi/   the engine's workspace, state and log
 //	simcloud/ the simulated cloud: objects, images, volumes, pod logs
+//
+// What an environment of the cloud does not hold itself is not in there but in
+// .data/outside/local, and outlives it: the bucket of its backups, and the
+// source of its secrets.
 package local
 
 import (
@@ -36,7 +40,11 @@ const minFreeDisk = 256 << 20
 type Environment struct {
 	root string // the repository
 	dir  string // root/.data/local
-	out  io.Writer
+	// outside holds what outlives the environment: buckets/ and secrets/.
+	outside string
+	// settings are on top of the committed ones.
+	settings map[string]string
+	out      io.Writer
 }
 
 // Open finds the checkout that holds start and returns its local environment,
@@ -48,13 +56,25 @@ func Open(start string, out io.Writer) (*Environment, error) {
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(root, "Pulumi.yaml")); err == nil {
-			return &Environment{root: root, dir: filepath.Join(root, ".data", Name), out: out}, nil
+			return &Environment{
+				root: root, dir: filepath.Join(root, ".data", Name), outside: filepath.Join(root, ".data", "outside", Name), out: out,
+			}, nil
 		}
 		parent := filepath.Dir(root)
 		if parent == root {
 			return nil, problem.New(fs.ErrNotExist, "no Pulumi.yaml in %s or above: run this inside the repository.", start)
 		}
 		root = parent
+	}
+}
+
+// Scratch is an environment of the same repository beside e, with settings of
+// its own on top of the committed ones, which tells
+// its progress to out. It shares nothing with e; all of it,
+// what outlives an environment included, is below dir.
+func (e *Environment) Scratch(dir string, settings map[string]string, out io.Writer) *Environment {
+	return &Environment{
+		root: e.root, dir: filepath.Join(dir, "environment"), outside: filepath.Join(dir, "outside"), settings: settings, out: out,
 	}
 }
 
@@ -106,21 +126,21 @@ func (e *Environment) roomFor(bytes uint64) error {
 
 // storage turns what a disk can answer into what to do about it.
 func storage(err error, path string) error {
-	if mended, ok := disk(err, path); ok {
-		return mended
+	if mend := disk(err, path); mend != nil {
+		return mend
 	}
 	return fmt.Errorf("write below %s: %w", path, err)
 }
 
-// disk tells what to do where err is a disk's answer; ok is false where it is none.
-func disk(err error, path string) (mended error, ok bool) {
+// disk tells what to do where err is a disk's answer; nil where it is none.
+func disk(err error, path string) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return problem.New(err, "the disk of %s is full: free some space, then run this again.", path), true
+		return problem.New(err, "the disk of %s is full: free some space, then run this again.", path)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return problem.New(err, "%s cannot be written to: mend its permissions, then run this again.", path), true
+		return problem.New(err, "%s cannot be written to: mend its permissions, then run this again.", path)
 	}
-	return nil, false
+	return nil
 }
 
 // cloud starts this checkout's simulated cloud, or finds it running.
@@ -132,7 +152,7 @@ func (e *Environment) cloud(ctx context.Context) (*daemon.Client, error) {
 	client, err := daemon.Start(ctx, daemon.StartOptions{
 		Directory:  e.path("simcloud"),
 		Executable: executable,
-		Args:       []string{"simcloud", "--dir", e.path("simcloud")},
+		Args:       []string{"simcloud", "--dir", e.path("simcloud"), "--buckets", filepath.Join(e.outside, "buckets")},
 	})
 	switch {
 	case err == nil:

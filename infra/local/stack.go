@@ -34,12 +34,21 @@ type release func(get func(key string) string, set func(key, value string))
 func (e *Environment) openStack(ctx context.Context, providers string, next release) (*engine.Stack, error) {
 	s, err := engine.Open(ctx, engine.Options{
 		Root: e.root, Environment: Name, Home: e.path("pulumi"), Providers: providers, Program: program.Deploy,
-		Overlay: func(last, committed config.Map) config.Map { return overlay(last, committed, next) },
+		Overlay: func(last, committed config.Map) config.Map { return overlay(last, e.own(committed), next) },
 	})
-	if mended, ok := disk(err, e.dir); ok {
-		return nil, mended
+	if mend := disk(err, e.dir); mend != nil {
+		return nil, mend
 	}
 	return s, err
+}
+
+// own is the committed settings with the environment's own on top.
+func (e *Environment) own(committed config.Map) config.Map {
+	merged := maps.Clone(committed)
+	for name, value := range e.settings {
+		merged[engine.Key(name)] = config.NewValue(value)
+	}
+	return merged
 }
 
 // overlay is the committed settings with what next puts into the slots, which

@@ -1,11 +1,13 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +24,7 @@ import (
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/simcloud/daemon"
+	"coditect.ai/platform/infra/simcloud/store"
 	"coditect.ai/platform/stacks"
 )
 
@@ -35,6 +38,17 @@ const portWait = 30 * time.Second
 // Up brings the environment up with the service built beside this executable,
 // or brings an existing one to what the repository says. A second Up changes nothing.
 func (e *Environment) Up(ctx context.Context) error {
+	begun := time.Now()
+	return e.apply(ctx, deploy, newJWTSecret, func(cloud *daemon.Client, s *engine.Stack, changes int) error {
+		return e.welcome(ctx, cloud, s, changes, time.Since(begun))
+	})
+}
+
+// apply brings the environment to the committed settings and what the release
+// makes of the image built beside this executable, and hands what came of it to
+// after. The secret's value comes from its source; where that has none it is
+// made by newSecret.
+func (e *Environment) apply(ctx context.Context, next func(image string) release, newSecret func() ([]byte, error), after func(*daemon.Client, *engine.Stack, int) error) error {
 	unlock, err := e.lock()
 	if err != nil {
 		return err
@@ -43,7 +57,6 @@ func (e *Environment) Up(ctx context.Context) error {
 	if err := e.roomFor(minFreeDisk); err != nil {
 		return err
 	}
-	begun := time.Now()
 	doubtful := e.cutOff()
 
 	cloud, err := e.cloud(ctx)
@@ -54,12 +67,12 @@ func (e *Environment) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := cloud.EnsureSecretVersion(ctx, jwtSecret, newJWTSecret()); err != nil {
-		return fmt.Errorf("give the secret %s its first version: %w", jwtSecret, err)
+	if err := e.giveSecret(ctx, cloud, newSecret); err != nil {
+		return err
 	}
 
 	e.say("Updating the environment (the real program, the real engine, a simulated cloud)")
-	s, err := e.openStack(ctx, cloud.Providers(), deploy(image))
+	s, err := e.openStack(ctx, cloud.Providers(), next(image))
 	if err != nil {
 		return err
 	}
@@ -91,21 +104,65 @@ func (e *Environment) Up(ctx context.Context) error {
 	if err := done(); err != nil {
 		return err
 	}
-	return e.welcome(ctx, cloud, s, changes, time.Since(begun))
+	return after(cloud, s, changes)
 }
 
 // jwtSecret is the secret that signs access tokens; the program names it so in every environment.
 const jwtSecret = "jwt-secret"
 
 // newJWTSecret is a keyring of one new key, in the format of contract.EnvJWTSecretFile.
-func newJWTSecret() []byte {
+func newJWTSecret() ([]byte, error) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails: it ends the process instead
-	return []byte(base64.StdEncoding.EncodeToString(key) + "\n")
+	return []byte(base64.StdEncoding.EncodeToString(key) + "\n"), nil
+}
+
+// secretSource is where the environment's secrets come from when it is rebuilt:
+// they seal and sign what is in the records, which are of no use with others.
+func (e *Environment) secretSource() string { return filepath.Join(e.outside, "secrets", jwtSecret) }
+
+// giveSecret puts the source's value into the simulated Secret Manager, and the
+// value that is in force into the source.
+func (e *Environment) giveSecret(ctx context.Context, cloud *daemon.Client, newSecret func() ([]byte, error)) error {
+	source := e.secretSource()
+	value, err := os.ReadFile(source)
+	if errors.Is(err, fs.ErrNotExist) {
+		value, err = newSecret()
+	}
+	if err != nil {
+		return err
+	}
+	newest, err := cloud.EnsureSecretVersion(ctx, jwtSecret, value)
+	if err != nil {
+		return fmt.Errorf("give the secret %s its first version: %w", jwtSecret, err)
+	}
+	if kept, err := os.ReadFile(source); err == nil && bytes.Equal(kept, newest) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(source), 0o700); err != nil {
+		return storage(err, e.outside)
+	}
+	if err := store.WriteFile(source, newest, 0o600); err != nil {
+		return storage(err, e.outside)
+	}
+	return nil
 }
 
 // pushImage puts the service's binary into the simulated registry and returns its reference by digest.
 func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (string, error) {
+	binary, err := serviceBinary()
+	if err != nil {
+		return "", err
+	}
+	image, err := cloud.PushImage(ctx, "registry.local/coditect/"+contract.Binary, binary)
+	if err != nil {
+		return "", fmt.Errorf("push the service's image: %w", err)
+	}
+	return image, nil
+}
+
+// serviceBinary is the service built beside this executable.
+func serviceBinary() (string, error) {
 	executable, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find this executable: %w", err)
@@ -114,11 +171,7 @@ func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (stri
 	if _, err := os.Stat(binary); err != nil {
 		return "", problem.New(err, "the service is not built: %s is missing; run `make build`, then run this again.", binary)
 	}
-	image, err := cloud.PushImage(ctx, "registry.local/coditect/"+contract.Binary, binary)
-	if err != nil {
-		return "", fmt.Errorf("push the service's image: %w", err)
-	}
-	return image, nil
+	return binary, nil
 }
 
 // portIsFree refuses to begin what could not be reached in the end, once patience is over.

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,7 +71,7 @@ func Run(ctx context.Context, o Options) (Plan, error) {
 		return plan, fmt.Errorf("make a directory for the preview: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	cloud, err := simcloud.Open(simcloud.Options{Directory: filepath.Join(scratch, "cloud")})
+	cloud, err := simcloud.Open(simcloud.Options{Directory: filepath.Join(scratch, "cloud")}) //nolint:contextcheck // it lives until it is closed
 	if err != nil {
 		return plan, err
 	}
@@ -143,9 +144,7 @@ func settingsAt(ctx context.Context, o Options) (config.Map, error) {
 // complete adds what only an operator knows to what is committed.
 func complete(environment string, committed config.Map, plan *Plan) config.Map {
 	full := config.Map{}
-	for key, value := range committed {
-		full[key] = value
-	}
+	maps.Copy(full, committed)
 	plan.StandIns = nil
 	if !stacks.Environment(environment).Cloud() {
 		return full

@@ -39,10 +39,10 @@ func (p *Plan) Tree(w io.Writer, style Style) {
 	p.walk(func(r Resource, depth int) {
 		s, indent := signs[r.Op], strings.Repeat("  ", depth)
 		words := ""
-		switch {
-		case r.Op == Replace:
+		switch r.Op {
+		case Replace:
 			words = "  REPLACED: deleted and made anew"
-		case r.Op == Delete:
+		case Delete:
 			words = "  deleted"
 		}
 		if r.Protected {

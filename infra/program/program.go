@@ -111,6 +111,11 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 	if err != nil {
 		return err
 	}
+	if args, wanted := embeddedBackupArgs(s, namespace, records.Part); wanted {
+		if _, err := backup.NewEmbedded(ctx, "backup", args, providers); err != nil {
+			return err
+		}
+	}
 	pages, err := makePages(ctx, s, namespace, records.Part, providers)
 	if err != nil {
 		return err
@@ -205,6 +210,19 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 		Mail:       letters,
 		OwnAddress: local,
 	}
+}
+
+// embeddedBackupArgs say how the embedded engine is backed up; wanted is false while there is nothing to do it with.
+func embeddedBackupArgs(s stacks.Settings, namespace pulumi.StringInput, records pod.Part) (args backup.EmbeddedArgs, wanted bool) {
+	slot := stacks.Blue
+	if s.Weight(stacks.Green) > s.Weight(slot) {
+		slot = stacks.Green
+	}
+	args = backup.EmbeddedArgs{
+		Namespace: namespace, Image: s.Image(slot), Records: records,
+		Bucket: s.BackupBucket(), Every: s.Backup.Every, Keep: s.Backup.Keep,
+	}
+	return args, s.Database.Engine == stacks.Embedded && args.Image != "" && args.Every > 0
 }
 
 func gatewayArgs(s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, api *service.Service, pages []gateway.Page) gateway.Args {

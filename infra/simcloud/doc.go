@@ -35,7 +35,8 @@
 //     status.podIP, status.hostIP, spec.nodeName, spec.serviceAccountName), configMapKeyRef,
 //     secretKeyRef, envFrom. Nothing is inherited but PATH, HOSTNAME and HOME.
 //   - Volumes: persistentVolumeClaim (one directory per claim, shared by all pods),
-//     emptyDir, configMap, secret, and csi with driver secrets-store-gke.csi.k8s.io or
+//     emptyDir, configMap, secret, csi with driver gcsfuse.csi.storage.gke.io and a
+//     bucketName (one directory per bucket, which outlives all objects), and csi with driver secrets-store-gke.csi.k8s.io or
 //     secrets-store.csi.k8s.io. There are no mount namespaces either: an environment
 //     value or argument that is, or lies below, a mountPath (also after "--flag=") is
 //     rewritten to the directory on this machine. A path that the program itself has

@@ -29,6 +29,9 @@ const (
 type Options struct {
 	// Directory holds all that the cloud keeps. One Cloud at a time may use it.
 	Directory string
+	// Buckets is where mounted buckets are, "buckets" below Directory by default. Elsewhere
+	// they outlive the cloud, as buckets outlive a cluster.
+	Buckets string
 	// Execute runs Deployments and serves Gateways; otherwise objects are recorded
 	// and reported ready, which is enough to apply a program for a real environment.
 	Execute bool
@@ -72,7 +75,7 @@ func Open(o Options) (*Cloud, error) {
 	var releaser kubernetes.Releaser
 	if o.Execute {
 		if c.Runtime, err = runtime.New(runtime.Options{
-			Directory: directory, Objects: c.Objects, Secrets: c.Vault, Logger: logger,
+			Directory: directory, Buckets: o.Buckets, Objects: c.Objects, Secrets: c.Vault, Logger: logger,
 			Images: runtime.NewImages(filepath.Join(directory, "images")), RestartDelay: o.RestartDelay,
 		}); err != nil {
 			return nil, fmt.Errorf("open the simulated cloud: %w", err)

@@ -60,7 +60,7 @@ func commands() []command {
 		{contract.ManifestCommand, "manifest --to DIR [--every D] [--keep N]", "record times and read versions beside the engine's own backups", manifestCommand},
 		{contract.MigrateCommand, "migrate", "bring the store to this release's schema while it is used; serve does it too", migrateCommand},
 		{"load", "load [flags] URL", "drive a running service through its users' lives and measure it", loadCommand},
-		{"populate", "populate [--users N] [--sessions N]", "fill an empty store with users and sessions, to measure at scale", populateCommand},
+		{contract.PopulateCommand, "populate [--users N] [--sessions N]", "fill an empty store with users and sessions, to measure at scale", populateCommand},
 		{"version", "version [--json]", "print what was built", versionCommand},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/app/internal/config"
 	"coditect.ai/platform/app/internal/populate"
 	"coditect.ai/platform/app/internal/store"
@@ -14,7 +15,7 @@ import (
 
 func populateCommand(ctx context.Context, c console, args []string) int {
 	var plan populate.Plan
-	flags := flag.NewFlagSet("populate", flag.ContinueOnError)
+	flags := flag.NewFlagSet(contract.PopulateCommand, flag.ContinueOnError)
 	flags.IntVar(&plan.Users, "users", 100_000, "`users`, each with a tenant of their own; the first is "+populate.Email(0))
 	flags.IntVar(&plan.Sessions, "sessions", 1_000_000, "`sessions` of all users together")
 	flags.StringVar(&plan.Password, "password", "", "everybody's `password`; without one nobody can sign in")

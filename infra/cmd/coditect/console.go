@@ -54,6 +54,9 @@ func sources(env *local.Environment) []console.Source {
 			s.Environments = []console.Environment{health(status, err == nil)}
 			return nil
 		}},
+		{Name: "recovery", Fill: func(ctx context.Context, s *console.Snapshot) error {
+			return fillRecovery(ctx, env, s)
+		}},
 		{Name: "operations", Fill: func(_ context.Context, s *console.Snapshot) (err error) {
 			s.Operations, err = operations(env).Recent(recentOperations)
 			return err

@@ -30,6 +30,9 @@ func upCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := halfRecovered(cmd.Context(), env); err != nil {
+			return err
+		}
 		return operation(cmd, env, env.Up)
 	}
 	return cmd
@@ -58,7 +61,10 @@ func statusCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return env.Status(cmd.Context(), *asJSON)
+		if err := env.Status(cmd.Context(), *asJSON); err != nil || *asJSON {
+			return err
+		}
+		return tellProven(cmd, env)
 	}
 	return cmd
 }
@@ -67,8 +73,9 @@ func statusCommand() *cobra.Command {
 func simcloudCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "simcloud", Short: "Run the simulated cloud", Args: cobra.NoArgs, Hidden: true}
 	dir := cmd.Flags().String("dir", "", "where it keeps everything")
+	buckets := cmd.Flags().String("buckets", "", "where mounted buckets are")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return daemon.Serve(cmd.Context(), daemon.Options{Directory: *dir})
+		return daemon.Serve(cmd.Context(), daemon.Options{Directory: *dir, Buckets: *buckets})
 	}
 	return cmd
 }

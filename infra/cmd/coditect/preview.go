@@ -55,7 +55,7 @@ Exit code 0: planned; 1: it could not be; 3: planned, and rules are broken.`,
 
 // terminal is how standard output likes to be written to.
 func terminal() preview.Style {
-	width, _, err := term.GetSize(int(os.Stdout.Fd())) //nolint:gosec // a file descriptor is small
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil {
 		return preview.Style{} // a file or a pipe
 	}

@@ -44,9 +44,9 @@ func (a *api) handler() http.Handler {
 		return pushResponse{reference}, err
 	}))
 	mux.HandleFunc("POST /secrets", call(func(in secretRequest) (secretResponse, error) {
-		created, err := a.cloud.Vault.Ensure(in.Name, in.Value)
+		value, err := a.cloud.Vault.Ensure(in.Name, in.Value)
 		a.cloud.Objects.Notify() // a container may be waiting for it
-		return secretResponse{created}, err
+		return secretResponse{value}, err
 	}))
 	mux.HandleFunc("POST /retain", call(func(in retainRequest) (struct{}, error) {
 		return struct{}{}, a.cloud.Objects.SetRetain(in.Retain)
@@ -72,7 +72,7 @@ func (a *api) handler() http.Handler {
 type (
 	pushRequest    struct{ Repository, Path string }
 	pushResponse   struct{ Reference string }
-	secretResponse struct{ Created bool }
+	secretResponse struct{ Value []byte }
 	retainRequest  struct{ Retain bool }
 	secretRequest  struct {
 		Name  string

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"coditect.ai/platform/infra/simcloud/runtime"
 	"coditect.ai/platform/infra/simcloud/store"
 )
 
@@ -63,11 +64,17 @@ func (c *Client) PushImage(ctx context.Context, repository, path string) (refere
 }
 
 // EnsureSecretVersion gives the secret of Secret Manager a first version if it has
-// none. It may come before the secret itself is made; pods can read it once it is.
-func (c *Client) EnsureSecretVersion(ctx context.Context, secretID string, value []byte) (created bool, err error) {
+// none, and returns its newest. It may come before the secret itself is made; pods
+// can read it once it is.
+func (c *Client) EnsureSecretVersion(ctx context.Context, secretID string, value []byte) (newest []byte, err error) {
 	var out secretResponse
 	err = c.post(ctx, "/secrets", secretRequest{secretID, value}, &out)
-	return out.Created, err
+	return out.Value, err
+}
+
+// Volume is the directory of a claim's data.
+func (c *Client) Volume(namespace, claim string) string {
+	return runtime.ClaimDirectory(c.directory, namespace, claim)
 }
 
 // SetReclaimPolicy tells whether volumes and secrets' values outlive the objects that own them.

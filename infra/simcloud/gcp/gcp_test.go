@@ -141,11 +141,11 @@ func TestCheckAndDiff(t *testing.T) {
 func TestSecretVersions(t *testing.T) {
 	cloud, engine := open(t)
 	// A value may come before its secret.
-	if created, err := cloud.Vault.Ensure("jwt", []byte("one")); err != nil || !created {
-		t.Fatalf("ensure: %t %v", created, err)
+	if newest, err := cloud.Vault.Ensure("jwt", []byte("one")); err != nil || string(newest) != "one" {
+		t.Fatalf("ensure: %q %v", newest, err)
 	}
-	if created, err := cloud.Vault.Ensure("jwt", []byte("other")); err != nil || created {
-		t.Errorf("ensure a second time: %t %v", created, err)
+	if newest, err := cloud.Vault.Ensure("jwt", []byte("other")); err != nil || string(newest) != "one" {
+		t.Errorf("ensure a second time: %q %v", newest, err)
 	}
 	if _, err := cloud.Vault.Access("jwt", "latest"); err == nil {
 		t.Error("a secret that is not there can be read")
@@ -170,7 +170,7 @@ func TestSecretVersions(t *testing.T) {
 		}
 	}
 	engine.DeleteResource(secretType, "jwt", id)
-	if created, err := cloud.Vault.Ensure("jwt", []byte("one")); err != nil || !created {
-		t.Errorf("the value outlived its secret: %t %v", created, err)
+	if newest, err := cloud.Vault.Ensure("jwt", []byte("three")); err != nil || string(newest) != "three" {
+		t.Errorf("the value outlived its secret: %q %v", newest, err)
 	}
 }

@@ -39,14 +39,14 @@ func OpenVault(path string, objects *store.Store) (*Vault, error) {
 	return v, nil
 }
 
-// Ensure gives the secret a first version if it has none, and tells whether it did.
-func (v *Vault) Ensure(name string, value []byte) (created bool, err error) {
+// Ensure gives the secret a first version if it has none, and returns its newest.
+func (v *Vault) Ensure(name string, value []byte) (newest []byte, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.versions[name]) > 0 {
-		return false, nil
+	if versions := v.versions[name]; len(versions) > 0 {
+		return versions[len(versions)-1], nil
 	}
-	return true, v.set(name, [][]byte{value})
+	return value, v.set(name, [][]byte{value})
 }
 
 // Add appends a version and returns its number.

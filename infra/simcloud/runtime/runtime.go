@@ -47,10 +47,12 @@ type Secrets interface {
 // Options of a Runtime.
 type Options struct {
 	Directory string
-	Objects   *store.Store
-	Secrets   Secrets
-	Images    *Images
-	Logger    *slog.Logger
+	// Buckets is where mounted buckets are, "buckets" below Directory by default.
+	Buckets string
+	Objects *store.Store
+	Secrets Secrets
+	Images  *Images
+	Logger  *slog.Logger
 	// RestartDelay is the wait before the second restart, doubling with each one after
 	// it up to thirty times as much; 10 s by default.
 	RestartDelay time.Duration
@@ -61,6 +63,7 @@ type Runtime struct {
 	store.Notifier
 
 	directory    string
+	buckets      string
 	objects      *store.Store
 	secrets      Secrets
 	images       *Images
@@ -79,7 +82,7 @@ func New(o Options) (*Runtime, error) {
 		return nil, err
 	}
 	return &Runtime{
-		directory: o.Directory, objects: o.Objects, secrets: o.Secrets, images: o.Images, logger: o.Logger,
+		directory: o.Directory, buckets: cmp.Or(o.Buckets, filepath.Join(o.Directory, "buckets")), objects: o.Objects, secrets: o.Secrets, images: o.Images, logger: o.Logger,
 		restartDelay: cmp.Or(o.RestartDelay, 10*time.Second),
 		pods:         map[string]*pod{},
 	}, nil

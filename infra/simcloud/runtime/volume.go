@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,6 +21,11 @@ import (
 
 // Drivers of the Secrets Store CSI volumes that are simulated.
 var secretsDrivers = []string{"secrets-store-gke.csi.k8s.io", "secrets-store.csi.k8s.io"}
+
+// bucketDriver mounts a bucket as a directory. It outlives whatever mounts it.
+const bucketDriver = "gcsfuse.csi.storage.gke.io"
+
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
 
 // configError is a fault of what a pod refers to; it is tried again, since that may be put right.
 type configError struct{ message string }
@@ -61,13 +67,25 @@ func (r *Runtime) volume(p *pod, volume corev1.Volume) (string, error) {
 			return "", err
 		}
 		return own, project(own, data, nil)
+	case source.CSI != nil && source.CSI.Driver == bucketDriver:
+		bucket := source.CSI.VolumeAttributes["bucketName"]
+		if !bucketName.MatchString(bucket) {
+			return "", configErrorf("volume %q: %q is no name of a bucket", volume.Name, bucket)
+		}
+		mounted := filepath.Join(r.buckets, bucket)
+		return mounted, os.MkdirAll(mounted, 0o700)
 	default:
 		return "", configErrorf("volume %q: this kind of volume is not simulated", volume.Name)
 	}
 }
 
 func (r *Runtime) claimDirectory(namespace, claim string) string {
-	return filepath.Join(r.directory, "volumes", namespace, claim)
+	return ClaimDirectory(r.directory, namespace, claim)
+}
+
+// ClaimDirectory is where the data of a claim is, below the cloud's directory.
+func ClaimDirectory(directory, namespace, claim string) string {
+	return filepath.Join(directory, "volumes", namespace, claim)
 }
 
 // data returns the entries of a ConfigMap or Secret.
