@@ -22,8 +22,9 @@ import (
 // below it, and writes the trace's id into its log. It leaves with everything sent.
 func TestTracesReachTheCollector(t *testing.T) {
 	t.Parallel()
+	const callers = "0af7651916cd43dd8448eb211c80319c"
 	var mu sync.Mutex
-	spans := map[string]*traces.Span{}
+	spans := map[string]*traces.Span{} // of the caller's trace; the process writes to the store on its own account, too
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		var sent collector.ExportTraceServiceRequest
@@ -35,7 +36,9 @@ func TestTracesReachTheCollector(t *testing.T) {
 		for _, resource := range sent.GetResourceSpans() {
 			for _, scope := range resource.GetScopeSpans() {
 				for _, span := range scope.GetSpans() {
-					spans[span.GetName()] = span
+					if hex.EncodeToString(span.GetTraceId()) == callers {
+						spans[span.GetName()] = span
+					}
 				}
 			}
 		}
@@ -44,7 +47,6 @@ func TestTracesReachTheCollector(t *testing.T) {
 	defer server.Close()
 	api := serveChild(t, settings(t.TempDir(), "CODITECT_TRACE_URL="+server.URL, "CODITECT_TRACE_SHARE=1"))
 	api.waitReady()
-	const callers = "0af7651916cd43dd8448eb211c80319c"
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, api.url+"/auth/register", strings.NewReader(registration("trace@example.org")))
 	must(t, err)
 	req.Header.Set("Content-Type", "application/json")
@@ -61,7 +63,7 @@ func TestTracesReachTheCollector(t *testing.T) {
 	if request == nil || write == nil {
 		t.Fatalf("spans %v", spans)
 	}
-	if hex.EncodeToString(request.GetTraceId()) != callers || string(write.GetTraceId()) != string(request.GetTraceId()) || len(write.GetParentSpanId()) == 0 {
+	if len(write.GetParentSpanId()) == 0 {
 		t.Errorf("the spans do not hang together: %v\n%v", request, write)
 	}
 	attributes := map[string]string{}
