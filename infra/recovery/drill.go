@@ -26,9 +26,7 @@ type Scratch interface {
 
 // DrillOptions say how large a drill is.
 type DrillOptions struct {
-	// Environment is what it is a drill for.
-	Environment string
-	Users       int
+	Users int
 	// Writers write at the same time, one session after the other, Pause apart.
 	Writers int
 	Pause   time.Duration

@@ -216,7 +216,7 @@ func drillCommand() *cobra.Command {
 			}, out)
 			store := recoveryStore(env)
 			w := recovery.Drill(scratchEnvironment{scratch}, recovery.DrillOptions{
-				Environment: local.Name, Users: *users, Writers: 4, Pause: 20 * time.Millisecond, After: 100,
+				Users: *users, Writers: 4, Pause: 20 * time.Millisecond, After: 100,
 				Ledger: filepath.Join(dir, "ledger"), Store: store, Owner: workflow.Self(), Watch: watch(cmd.OutOrStdout(), "        "),
 			})
 			p, err := w.Execute(ctx, workflow.Options[recovery.Drilled]{
