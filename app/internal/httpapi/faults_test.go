@@ -244,7 +244,7 @@ func (h hurt) unsure() bool {
 
 // hurts are each fault alone, and those that meet a second run which may find the effect of the first.
 func hurts() (all []hurt) {
-	for _, fault := range faultkv.Faults() {
+	for _, fault := range append(faultkv.Faults(), faultkv.Hung) {
 		all = append(all, hurt{fault})
 	}
 	return append(all,
@@ -370,7 +370,7 @@ func TestReadsUnderFaults(t *testing.T) {
 			t.Fatalf("%s without a fault: %s", q.path, r.raw)
 		}
 		for call := range calls {
-			for _, fault := range faultkv.Faults() {
+			for _, fault := range append(faultkv.Faults(), faultkv.Hung) {
 				r, got := f.effect(f.through(hurt{fault}, q), faultkv.At(call+1, fault))
 				if len(got) > 0 || r.status != http.StatusOK && r.status != http.StatusServiceUnavailable {
 					t.Errorf("%s with %s: %s, and changed %v", q.path, fault, r.raw, got)

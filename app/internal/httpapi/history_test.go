@@ -76,8 +76,7 @@ func TestHistoriesUnderFaults(t *testing.T) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			s := newService(t, func(o *httpapi.Options) { o.TrustedProxies = 1 })
-			faults := slices.DeleteFunc(faultkv.Faults(), func(f faultkv.Fault) bool { return f == faultkv.Hung }) // which TestChangesUnderFaults meets
-			s.faults.Follow(faultkv.Random(seed, 0.2, faults...))
+			s.faults.Follow(faultkv.Random(seed, 0.2, faultkv.Faults()...))
 			h := historytest.NewHistory()
 			must(t, historytest.Play(t.Context(), s.world(), h, historyClients, historyActs, seed))
 			s.faults.Follow(noFault)

@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 		faultkv.Slow:             {1, true, nil},
 		faultkv.Hung:             {0, false, context.DeadlineExceeded},
 	}
-	if len(tests) != len(faultkv.Faults())+1 {
+	if len(tests) != len(faultkv.Faults())+2 { // None and Hung
 		t.Fatal("a fault is missing in the table")
 	}
 	for fault, tt := range tests {
@@ -107,7 +107,7 @@ func TestFaults(t *testing.T) {
 // TestOwnErrors: an error of the function's own ends the call under every fault, without effect.
 func TestOwnErrors(t *testing.T) {
 	own := errors.New("own")
-	for _, fault := range faultkv.Faults() {
+	for _, fault := range append(faultkv.Faults(), faultkv.Hung) {
 		db := faultkv.Wrap(open(t), faultkv.At(1, fault), 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		if fault == faultkv.Hung {
