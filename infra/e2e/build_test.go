@@ -55,7 +55,7 @@ func TestBuildRefusals(t *testing.T) {
 // TestLaterTargets: a target whose work is still to come says so in one line and exits 2.
 func TestLaterTargets(t *testing.T) {
 	t.Parallel()
-	for _, target := range []string{"rollout", "recover", "drill"} {
+	for _, target := range []string{"rollout"} {
 		cmd := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-C", repository(t), target)
 		out, err := cmd.CombinedOutput()
 		if code := exitCode(err); code != 2 {
