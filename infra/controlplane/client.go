@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,8 +22,9 @@ type Object = map[string]any
 
 // Client speaks to the API server as its administrator. It is safe for concurrent use.
 type Client struct {
-	url, token string
-	http       *http.Client
+	url, token  string
+	certificate []byte
+	http        *http.Client
 
 	mu    sync.Mutex
 	kinds map[string]kind
@@ -56,12 +58,23 @@ func newClient(url, token string, certificate []byte) *Client {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(certificate)
 	return &Client{
-		url: url, token: token, kinds: map[string]kind{},
+		url: url, token: token, certificate: certificate, kinds: map[string]kind{},
 		http: &http.Client{
 			Timeout:   time.Minute,
 			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
 		},
 	}
+}
+
+// Kubeconfig is how other clients reach the server as its administrator.
+func (c *Client) Kubeconfig() []byte {
+	return fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %s}}]
+contexts: [{name: c, context: {cluster: c, user: admin}}]
+current-context: c
+users: [{name: admin, user: {token: %q}}]
+`, c.url, base64.StdEncoding.EncodeToString(c.certificate), c.token)
 }
 
 // Apply applies an object from the server's side, with strict validation of its

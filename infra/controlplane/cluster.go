@@ -80,17 +80,8 @@ func (c *ControlPlane) Route(ctx context.Context, traefik, address string, ports
 
 // access is the file that tells daemons where the API server is and who they are.
 func (c *ControlPlane) access() (string, error) {
-	path := filepath.Join(c.dir, "access.json")
-	text, err := json.Marshal(Object{
-		"apiVersion": "v1", "kind": "Config", "current-context": "proof",
-		"clusters": []Object{{"name": "proof", "cluster": Object{"server": c.url, "certificate-authority": c.authority()}}},
-		"users":    []Object{{"name": "proof", "user": Object{"token": c.token}}},
-		"contexts": []Object{{"name": "proof", "context": Object{"cluster": "proof", "user": "proof"}}},
-	})
-	if err != nil {
-		return "", fmt.Errorf("write how the API server is reached: %w", err)
-	}
-	if err := os.WriteFile(path, text, 0o600); err != nil {
+	path := filepath.Join(c.dir, "access.yaml")
+	if err := os.WriteFile(path, c.Kubeconfig(), 0o600); err != nil {
 		return "", fmt.Errorf("write how the API server is reached: %w", err)
 	}
 	return path, nil

@@ -1,7 +1,8 @@
 // Package engine owns how a stack of the program is opened on the Pulumi
 // engine: the committed project and stack files, what a command sets on top of
 // them, the state, and the simulated providers where there are any. Whoever
-// runs, previews or compares an environment does it on a [Stack].
+// runs, previews or compares an environment does it on a [Stack]: [Open] keeps
+// one in a state of its own, [Attach] finds the operator's.
 package engine
 
 import (
@@ -64,7 +65,7 @@ func Open(ctx context.Context, o Options) (*Stack, error) {
 	project.Main = "" // the program is linked into this command and is not to be looked up
 	project.Backend = &workspace.ProjectBackend{URL: "file://" + state}
 
-	ws, err := auto.NewLocalWorkspace(ctx,
+	ws, err := newWorkspace(ctx,
 		auto.WorkDir(o.Home), auto.Project(*project), auto.Program(o.Program), auto.PulumiHome(filepath.Join(o.Home, "home")),
 		auto.EnvVars(map[string]string{
 			"PULUMI_DEBUG_PROVIDERS":                      o.Providers,
@@ -74,10 +75,7 @@ func Open(ctx context.Context, o Options) (*Stack, error) {
 			"PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK":    "true", // the version is pinned beside the SDK's
 		}))
 	if err != nil {
-		if strings.Contains(err.Error(), "executable file not found") {
-			return nil, problem.New(err, "the Pulumi command line is not on PATH: run `make pulumi`, or install it, then run this again.")
-		}
-		return nil, fmt.Errorf("prepare the engine's workspace: %w", err)
+		return nil, err
 	}
 
 	// The workspace's own settings file keeps the encryption salt and what the overlay adds; all else is the committed file's.

@@ -44,7 +44,9 @@ type Environment struct {
 	outside string
 	// settings are on top of the committed ones.
 	settings map[string]string
-	out      io.Writer
+	// doubted lets the next update begin with a comparison of the state with what is there.
+	doubted bool
+	out     io.Writer
 }
 
 // Open finds the checkout that holds start and returns its local environment,
@@ -77,6 +79,10 @@ func (e *Environment) Scratch(dir string, settings map[string]string, out io.Wri
 		root: e.root, dir: filepath.Join(dir, "environment"), outside: filepath.Join(dir, "outside"), settings: settings, out: out,
 	}
 }
+
+// Doubt lets the next Up compare the state with what is really there before it
+// updates, so that it mends what was changed outside.
+func (e *Environment) Doubt() { e.doubted = true }
 
 // Root is the repository's directory.
 func (e *Environment) Root() string { return e.root }

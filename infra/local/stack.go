@@ -107,7 +107,7 @@ func (e *Environment) lost(ctx context.Context, cloud *daemon.Client, s *engine.
 // for an engine that outlived its command, takes away its lock, and asks the
 // cloud which of the resources it was creating are there.
 func (e *Environment) heal(ctx context.Context, s *engine.Stack) error {
-	e.say("  the state may be wrong (cut off, or its cloud removed): comparing it with what is really there")
+	e.say("  the state may be wrong (cut off, its cloud removed, or changed outside): comparing it with what is really there")
 	if err := e.awaitOrphans(ctx); err != nil {
 		return err
 	}

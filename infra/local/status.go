@@ -18,18 +18,27 @@ import (
 // Look tells what of the environment runs. Its error is daemon.ErrNotRunning,
 // as a [problem.Error], where nothing does.
 func (e *Environment) Look(ctx context.Context) (daemon.Status, error) {
-	cloud, err := daemon.Connect(ctx, e.path("simcloud"))
-	if errors.Is(err, daemon.ErrNotRunning) {
-		return daemon.Status{}, problem.New(err, "the local environment does not run: `make up` brings it up.")
-	}
+	cloud, err := e.Cloud(ctx)
 	if err != nil {
-		return daemon.Status{}, fmt.Errorf("reach the simulated cloud: %w", err)
+		return daemon.Status{}, err
 	}
 	status, err := cloud.Status(ctx)
 	if err != nil {
 		return daemon.Status{}, fmt.Errorf("ask the simulated cloud what runs: %w", err)
 	}
 	return status, nil
+}
+
+// Cloud reaches the simulated cloud that runs; its error is as Look's.
+func (e *Environment) Cloud(ctx context.Context) (*daemon.Client, error) {
+	cloud, err := daemon.Connect(ctx, e.path("simcloud"))
+	if errors.Is(err, daemon.ErrNotRunning) {
+		return nil, problem.New(err, "the local environment does not run: `make up` brings it up.")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reach the simulated cloud: %w", err)
+	}
+	return cloud, nil
 }
 
 // Status writes what of the environment runs, for people or as JSON.

@@ -57,7 +57,7 @@ func (e *Environment) apply(ctx context.Context, next func(image string) release
 	if err := e.roomFor(minFreeDisk); err != nil {
 		return err
 	}
-	doubtful := e.cutOff()
+	doubtful := e.cutOff() || e.doubted
 
 	cloud, err := e.cloud(ctx)
 	if err != nil {

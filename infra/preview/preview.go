@@ -129,6 +129,15 @@ func (p *Plan) against(ctx context.Context, o Options, open func(config.Map) (*e
 	return failed(ctx, err)
 }
 
+// follow runs the engine and takes every step that it tells into the plan.
+func (p *Plan) follow(run func(chan<- events.EngineEvent) error) error {
+	return engine.Follow(run, func(event events.EngineEvent) {
+		if event.ResourcePreEvent != nil {
+			p.step(event.ResourcePreEvent.Metadata)
+		}
+	})
+}
+
 // settingsAt reads the environment's file as it was.
 func settingsAt(ctx context.Context, o Options) (config.Map, error) {
 	var out, complaint bytes.Buffer

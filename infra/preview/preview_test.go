@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/preview"
 	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/stacks"
@@ -103,7 +104,7 @@ func TestAgainstARevision(t *testing.T) {
 		t.Helper()
 		if !slices.ContainsFunc(plan.Resources, func(r preview.Resource) bool {
 			return r.Op == op && strings.HasSuffix(r.Type, ":"+kind) &&
-				slices.Contains(r.Changes, preview.Change{Path: path, From: from, To: to, Replaces: replaces})
+				slices.Contains(r.Changes, engine.Change{Path: path, From: from, To: to, Replaces: replaces})
 		}) {
 			t.Errorf("no %s of a %s for %s from %s to %s", op, kind, path, from, to)
 		}

@@ -50,7 +50,7 @@ func (p *Plan) Tree(w io.Writer, style Style) {
 		}
 		line(s.color, "%s %s%s %s%s", s.sign, indent, kind(r.Type), r.Name, words)
 		for _, c := range r.Changes {
-			line(s.color, "  %s    %s", indent, c.words())
+			line(s.color, "  %s    %s", indent, c.String())
 		}
 	})
 	line("", "")
@@ -84,7 +84,7 @@ func (p *Plan) Markdown(w io.Writer) {
 		}
 		var why []string
 		for _, c := range r.Changes {
-			why = append(why, cell(c.words()))
+			why = append(why, cell(c.String()))
 		}
 		what := r.Op
 		if r.Op == Replace {
@@ -166,22 +166,6 @@ func (p *Plan) walk(visit func(r Resource, depth int)) {
 		}
 	}
 	below("", 0)
-}
-
-func (c Change) words() string {
-	words := c.Path + ": "
-	switch {
-	case c.From == "":
-		words += c.To + " is added"
-	case c.To == "":
-		words += c.From + " is removed"
-	default:
-		words += c.From + " → " + c.To
-	}
-	if c.Replaces {
-		words += " (cannot be changed in place)"
-	}
-	return words
 }
 
 // kind is the last part of a type token.

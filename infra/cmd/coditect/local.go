@@ -8,7 +8,6 @@ import (
 
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
-	"coditect.ai/platform/infra/simcloud/daemon"
 )
 
 // environment adds --env to cmd and returns what opens the environment.
@@ -25,10 +24,14 @@ func environment(cmd *cobra.Command) func() (*local.Environment, error) {
 func upCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "up", Short: "Bring an environment up, or to what the repository says", Args: cobra.NoArgs}
 	open := environment(cmd)
+	refresh := cmd.Flags().Bool("refresh", false, "compare the state with what is there first, and mend what drifted")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		env, err := open()
 		if err != nil {
 			return err
+		}
+		if *refresh {
+			env.Doubt()
 		}
 		if err := halfRecovered(cmd.Context(), env); err != nil {
 			return err
@@ -65,17 +68,6 @@ func statusCommand() *cobra.Command {
 			return err
 		}
 		return tellProven(cmd, env)
-	}
-	return cmd
-}
-
-// simcloudCommand is the background process behind the local environment; `up` starts it.
-func simcloudCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "simcloud", Short: "Run the simulated cloud", Args: cobra.NoArgs, Hidden: true}
-	dir := cmd.Flags().String("dir", "", "where it keeps everything")
-	buckets := cmd.Flags().String("buckets", "", "where mounted buckets are")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return daemon.Serve(cmd.Context(), daemon.Options{Directory: *dir, Buckets: *buckets})
 	}
 	return cmd
 }

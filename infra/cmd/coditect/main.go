@@ -23,8 +23,8 @@ const (
 	exitInterrupted = 130
 )
 
-// errFindings ends a command that did its work and found rules broken, which it has told.
-var errFindings = errors.New("rules are broken")
+// errFindings ends a command that did its work and has told what it found wrong.
+var errFindings = errors.New("something was found")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -65,6 +65,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), recoverCommand(), rollbackCommand(), drillCommand(), consoleCommand(), simcloudCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), recoverCommand(), rollbackCommand(), drillCommand(), consoleCommand(), simcloudCommand())
 	return root
 }

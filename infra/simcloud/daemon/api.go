@@ -51,6 +51,12 @@ func (a *api) handler() http.Handler {
 	mux.HandleFunc("POST /retain", call(func(in retainRequest) (struct{}, error) {
 		return struct{}{}, a.cloud.Objects.SetRetain(in.Retain)
 	}))
+	mux.HandleFunc("GET /objects", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, a.cloud.Objects.Select(func(store.Key) bool { return true }))
+	})
+	mux.HandleFunc("POST /objects/change", call(func(in changeRequest) (struct{}, error) {
+		return struct{}{}, a.cloud.Objects.Change(in.Key, in.Patch)
+	}))
 	mux.HandleFunc("POST /objects/delete", call(func(in store.Key) (struct{}, error) {
 		return struct{}{}, a.cloud.Objects.Delete(in)
 	}))
@@ -74,7 +80,11 @@ type (
 	pushResponse   struct{ Reference string }
 	secretResponse struct{ Value []byte }
 	retainRequest  struct{ Retain bool }
-	secretRequest  struct {
+	changeRequest  struct {
+		Key   store.Key
+		Patch map[string]any
+	}
+	secretRequest struct {
 		Name  string
 		Value []byte
 	}

@@ -82,6 +82,25 @@ func (c *Client) SetReclaimPolicy(ctx context.Context, retain bool) error {
 	return c.post(ctx, "/retain", retainRequest{retain}, &struct{}{})
 }
 
+// Objects are all that are there, in the order of their keys.
+func (c *Client) Objects(ctx context.Context) ([]store.Object, error) {
+	raw, err := c.do(ctx, http.MethodGet, "/objects", nil)
+	if err != nil {
+		return nil, err
+	}
+	var objects []store.Object
+	if err := json.Unmarshal(raw, &objects); err != nil {
+		return nil, fmt.Errorf("understand the daemon's objects: %w", err)
+	}
+	return objects, nil
+}
+
+// ChangeObject merges patch (RFC 7386) into what an object was asked to be, behind
+// Pulumi's back, as somebody with a console would. One that is absent is made.
+func (c *Client) ChangeObject(ctx context.Context, key store.Key, patch map[string]any) error {
+	return c.post(ctx, "/objects/change", changeRequest{key, patch}, &struct{}{})
+}
+
 // DeleteObject removes an object behind Pulumi's back, as an accident would. The
 // kind is "apps/Deployment" or "/Service".
 func (c *Client) DeleteObject(ctx context.Context, kind, namespace, name string) error {

@@ -178,6 +178,38 @@ func (s *Store) Put(object Object) (Object, error) {
 	return object, nil
 }
 
+// Change merges patch (RFC 7386) into what the object was asked to be; one that
+// is absent is made, by nobody.
+func (s *Store) Change(key Key, patch map[string]any) error {
+	object, ok := s.Get(key)
+	if !ok {
+		object = Object{Key: key, Created: time.Now().UTC().Truncate(time.Second)}
+	}
+	object.Inputs = merge(object.Inputs, patch)
+	_, err := s.Put(object)
+	return err
+}
+
+// merge leaves both of its arguments as they are.
+func merge(into, patch map[string]any) map[string]any {
+	merged := maps.Clone(into)
+	if merged == nil {
+		merged = map[string]any{}
+	}
+	for name, value := range patch {
+		switch value := value.(type) {
+		case nil:
+			delete(merged, name)
+		case map[string]any:
+			inner, _ := merged[name].(map[string]any)
+			merged[name] = merge(inner, value)
+		default:
+			merged[name] = value
+		}
+	}
+	return merged
+}
+
 // Delete removes the objects; those that are absent are no error.
 func (s *Store) Delete(keys ...Key) error {
 	s.mu.Lock()

@@ -3,6 +3,7 @@ package store_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"coditect.ai/platform/infra/simcloud/store"
@@ -101,5 +102,32 @@ func TestChangesAreNotMissed(t *testing.T) {
 	case <-quiet:
 		t.Error("the same status again is told as a change")
 	default:
+	}
+}
+
+// A change by hand leaves what it does not name, and makes what is absent.
+func TestChange(t *testing.T) {
+	s, err := store.Open(filepath.Join(t.TempDir(), "objects.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := store.Key{Kind: "/ConfigMap", Namespace: "n", Name: "c"}
+	if _, err := s.Put(store.Object{Key: key, URN: "urn", Inputs: map[string]any{"data": map[string]any{"a": "1", "b": "2"}, "kind": "ConfigMap"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Change(key, map[string]any{"data": map[string]any{"a": "3", "b": nil, "c": map[string]any{"d": "4"}}}); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := s.Get(key)
+	want := map[string]any{"data": map[string]any{"a": "3", "c": map[string]any{"d": "4"}}, "kind": "ConfigMap"}
+	if !reflect.DeepEqual(got.Inputs, want) || got.URN != "urn" || got.Generation != 2 {
+		t.Errorf("%+v", got)
+	}
+	absent := store.Key{Kind: "/Secret", Namespace: "n", Name: "s"}
+	if err := s.Change(absent, map[string]any{"kind": "Secret"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := s.Get(absent); !ok || got.URN != "" || got.Inputs["kind"] != "Secret" {
+		t.Errorf("%+v %t", got, ok)
 	}
 }

@@ -1,4 +1,4 @@
-package preview
+package engine
 
 import (
 	"reflect"
@@ -33,10 +33,11 @@ func TestFind(t *testing.T) {
 func TestWords(t *testing.T) {
 	for want, c := range map[string]Change{
 		"a: 1 → 2":      {Path: "a", From: "1", To: "2"},
+		"a: differs":    {Path: "a"},
 		"a: 2 is added": {Path: "a", To: "2"},
 		"a: 1 is removed (cannot be changed in place)": {Path: "a", From: "1", Replaces: true},
 	} {
-		if got := c.words(); got != want {
+		if got := c.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
