@@ -172,8 +172,8 @@ func (l *load) sample(ctx context.Context, t *testing.T, n int) map[string]int {
 }
 
 // agrees tells whether a sample can come from a split that gives the canary this
-// share: exactly where one side gets nothing, else within five standard deviations.
-func agrees(sample map[string]int, canary string, share float64) bool {
+// share: exactly where one side gets nothing, else within so many standard deviations.
+func agrees(sample map[string]int, canary string, share, deviations float64) bool {
 	sum := 0
 	for _, count := range sample {
 		sum += count
@@ -182,5 +182,5 @@ func agrees(sample map[string]int, canary string, share float64) bool {
 	if share == 0 || share == 1 {
 		return float64(sample[canary]) == n*share
 	}
-	return math.Abs(float64(sample[canary])-n*share) <= 5*math.Sqrt(n*share*(1-share))
+	return math.Abs(float64(sample[canary])-n*share) <= deviations*math.Sqrt(n*share*(1-share))
 }

@@ -59,15 +59,16 @@ func TestTraffic(t *testing.T) {
 		t.Helper()
 		weigh(ctx, t, c, route, blue, green)
 		share := float64(green) / float64(blue+green)
+		// Close enough to tell the new weights from those before, as often as it takes.
 		await(ctx, t, c, func() string {
-			if seen := l.sample(ctx, t, 200); !agrees(seen, canary, share) {
+			if seen := l.sample(ctx, t, 200); !agrees(seen, canary, share, 2) {
 				return fmt.Sprintf("%d/%d is not in force: %v", blue, green, seen)
 			}
 			return ""
 		})
 		seen := l.sample(ctx, t, 1000)
 		t.Logf("weights %d/%d: %v", blue, green, seen)
-		if !agrees(seen, canary, share) {
+		if !agrees(seen, canary, share, 5) {
 			t.Errorf("weights %d/%d split the requests %v", blue, green, seen)
 		}
 	}
