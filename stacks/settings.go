@@ -1,6 +1,10 @@
 package stacks
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Project is the name of the Pulumi project; it prefixes each key on the command line and in stack files.
 const Project = "coditect"
@@ -60,6 +64,7 @@ type Settings struct {
 	Monitoring Monitoring
 	Delivery   Delivery
 	Rollout    Rollout
+	Recovery   Recovery
 }
 
 // Cloud is where the environment lives.
@@ -256,6 +261,34 @@ type Rollout struct {
 	Retain   time.Duration `key:"rolloutRetain" default:"168h" min:"10s" max:"2160h" doc:"Time that the former release is kept for an instant return"`
 }
 
+// Phase is how far a recovery has come.
+type Phase string
+
+// The phases. Before [PhaseRehearse] there is no service, and no backup is begun,
+// thinned out or recorded before the recovery has ended.
+const (
+	PhaseNone     Phase = "none"     // no recovery is under way
+	PhaseHalt     Phase = "halt"     // the database stops; its volumes stay
+	PhaseGround   Phase = "ground"   // everything but the service; the database is empty
+	PhaseRestore  Phase = "restore"  // the database is filled
+	PhaseCheck    Phase = "check"    // what it holds is counted
+	PhaseRehearse Phase = "rehearse" // the service answers whoever knows the key
+)
+
+// Recovery is what a recovery sets while it is under way. Nobody else sets it, and no file has it.
+type Recovery struct {
+	Phase Phase  `key:"recoveryPhase" default:"none" enum:"none,halt,ground,restore,check,rehearse" doc:"How far a recovery has come; coditect recover sets it, no file has it"`
+	From  string `key:"recoveryFrom" doc:"Backup that phase restore fills the database from, NAME@VERSION"`
+	Key   string `key:"recoveryKey" doc:"What requests of phase rehearse carry; all others find no route"`
+}
+
+// Backup is where the database is filled from: a backup's name and the version that is restored.
+func (r Recovery) Backup() (name string, version int64) {
+	name, text, _ := strings.Cut(r.From, "@")
+	version, _ = strconv.ParseInt(text, 10, 64) // 0 where From is refused
+	return name, version
+}
+
 // Slot is one of the two fixed places that a release can be in.
 type Slot string
 
@@ -282,6 +315,18 @@ func (s Settings) Weight(slot Slot) int {
 		return s.Gateway.WeightGreen
 	}
 	return s.Gateway.WeightBlue
+}
+
+// BackupName is the name of the database's backup within the bucket. Versions of
+// two generations cannot be compared, so each has a backup of its own.
+func (s Settings) BackupName() string { return BackupName(s.Database.Generation) }
+
+// BackupName is that of a generation of the database.
+func BackupName(generation int) string {
+	if generation == 1 {
+		return Project
+	}
+	return Project + "-" + strconv.Itoa(generation)
 }
 
 // BackupBucket is the name of the backups' bucket.

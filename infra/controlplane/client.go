@@ -23,7 +23,7 @@ type Client struct {
 	url, token  string
 	certificate []byte
 	http        *http.Client
-	kinds      map[string]kind
+	kinds       map[string]kind
 }
 
 // kind is where the objects of an apiVersion and kind are kept.
