@@ -149,9 +149,3 @@ func (e *Environment) PushRelease(ctx context.Context, binary string) (string, e
 	}
 	return image, nil
 }
-
-// Rollout are the settings of releases.
-func (e *Environment) Rollout() (stacks.Rollout, error) {
-	s, err := e.settled()
-	return s.Rollout, err
-}
