@@ -10,6 +10,7 @@ import (
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/engine"
+	"coditect.ai/platform/infra/metrics"
 	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/rollout"
 	"coditect.ai/platform/infra/service"
@@ -134,6 +135,11 @@ func (e *Environment) reconfigure(ctx context.Context, next release, only ...str
 		return err
 	}
 	return done()
+}
+
+// Metrics is the database of what the environment's pods tell of themselves.
+func (e *Environment) Metrics(context.Context) (*metrics.Prometheus, error) {
+	return nil, fmt.Errorf("%w: nothing in the local environment collects metrics", metrics.ErrNoData)
 }
 
 // PushRelease puts another build of the service into the environment's registry

@@ -84,7 +84,7 @@ func rolloutStart() *cobra.Command {
 			return err
 		}
 		var state *rollout.State
-		if err := operation(cmd, s.local, s.name, func(ctx context.Context) error {
+		if err := operation(cmd, s.local, func(ctx context.Context) error {
 			state, err = s.rollouts.Start(ctx, release, plan)
 			return tickError(cmd, state, err)
 		}); err != nil {
@@ -262,7 +262,7 @@ func decision(name, short string, reasoned bool, do func(context.Context, *rollo
 		if err != nil {
 			return err
 		}
-		return operation(cmd, s.local, s.name, func(ctx context.Context) error {
+		return operation(cmd, s.local, func(ctx context.Context) error {
 			state, err := do(ctx, s.rollouts, *reason)
 			if err := tickError(cmd, state, err); err != nil || state == nil {
 				return err
