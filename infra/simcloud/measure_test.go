@@ -40,8 +40,10 @@ func series(ctx context.Context, address, query string) []map[string]string {
 	defer response.Body.Close() // only read
 	var answer struct {
 		Data struct {
-			Result []struct{ Metric map[string]string }
-		}
+			Result []struct {
+				Metric map[string]string `json:"metric"`
+			} `json:"result"`
+		} `json:"data"`
 	}
 	if json.NewDecoder(response.Body).Decode(&answer) != nil {
 		return nil

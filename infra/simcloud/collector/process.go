@@ -112,11 +112,14 @@ func (c *Collector) live(ctx context.Context) error {
 		}
 	}()
 	err = cmd.Wait()
+	if err == nil {
+		err = errors.New("of its own accord")
+	}
 	ended()
 	<-watched
 	raw, _ := os.ReadFile(c.path("prometheus.log")) // for people
 	raw = bytes.TrimSpace(raw)
-	return fmt.Errorf("Prometheus ended (%v): %s", err, raw[max(0, len(raw)-500):]) //nolint:staticcheck // a name
+	return fmt.Errorf("the process of Prometheus ended: %w: %s", err, raw[max(0, len(raw)-500):])
 }
 
 // answers returns true once the URL answers 200, false when the context ended before.
