@@ -71,15 +71,32 @@ func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	return pages, nil
 }
 
+// backupParts give the backup's pods what they need: the way to the database, the
+// bucket's key, and the service's image.
+type backupParts struct {
+	records, key pod.Part
+	image        string
+}
+
 // lookAfter makes what a cloud's environment is kept with: backups, monitoring and
-// the delivery of images. backupParts give the backup's pods what they need.
-func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, on ground, backupParts []pod.Part) error {
-	copies, err := backup.New(ctx, "backup", backup.Args{
+// the delivery of images.
+func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, on ground, parts backupParts) error {
+	args := backup.Args{
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
 		Bucket: s.BackupBucket(), Retention: s.Backup.Retention, KeepDays: s.Backup.KeepDays, RestorableDays: s.Backup.RestorableDays,
 		SnapshotEvery: s.Backup.SnapshotEvery, AccessID: s.Backup.AccessID, Version: s.Database.Version,
-		Parts: backupParts, CredentialsFile: secrets.BackupKeyFile, Labels: labels, Protect: s.Cloud.DeletionProtection,
-	}, on.providers)
+		Name: s.BackupName(), Paused: s.Recovery.Phase != stacks.PhaseNone, Records: parts.records,
+		Parts: []pod.Part{parts.records, parts.key}, CredentialsFile: secrets.BackupKeyFile, Labels: labels, Protect: s.Cloud.DeletionProtection,
+	}
+	switch s.Recovery.Phase {
+	case stacks.PhaseRestore:
+		from, version := s.Recovery.Backup()
+		args.Restore = &backup.Restore{Name: from, Version: version}
+	case stacks.PhaseCheck:
+		args.CheckImage = parts.image
+	default:
+	}
+	copies, err := backup.New(ctx, "backup", args, on.providers)
 	if err != nil {
 		return err
 	}

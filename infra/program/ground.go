@@ -60,6 +60,7 @@ func lay(ctx *pulumi.Context, s stacks.Settings, labels pulumi.StringMap) (groun
 			return ground{}, err
 		}
 		kubeconfig, pods = made.Kubeconfig, []pulumi.Resource{made.Pool}
+		ctx.Export(OutputKubeconfig, kubeconfig)
 		if err := dieWith(ctx, made.Resource); err != nil {
 			return ground{}, err
 		}
