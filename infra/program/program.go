@@ -17,6 +17,7 @@ import (
 	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/database"
 	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/monitoring"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/secrets"
 	"coditect.ai/platform/infra/service"
@@ -132,6 +133,10 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 			return err
 		}
 		ctx.Export(OutputDNS, entry.DNS)
+	} else if _, err := monitoring.NewCollection(ctx, "monitoring", monitoring.CollectionArgs{
+		Namespace: namespace, Interval: localInterval, Targets: []monitoring.Target{apiTarget},
+	}, providers); err != nil {
+		return err
 	}
 
 	split, releases, backends := pulumi.IntMap{}, pulumi.StringMap{}, pulumi.StringMap{}
