@@ -21,6 +21,8 @@ var (
 	label          = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	hostName       = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
 	serverVersion  = regexp.MustCompile(`^7\.(3\.[0-9]{1,3}|1\.([4-9]|[1-9][0-9]{1,2}))$`)
+	recoveryFrom   = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}@[1-9][0-9]{0,17}$`)
+	recoveryKey    = regexp.MustCompile(`^[A-Za-z0-9]{16,64}$`)
 	reservedPrefix = []string{"kube-", "gke-", "gmp-"}
 )
 
@@ -42,6 +44,8 @@ func check(s *Settings, r *RefusalError, unreadable bool) {
 	checkBackup(s, r)
 	checkWatching(s, r)
 	checkSplit(s, r)
+	checkRollout(s, r)
+	checkRecovery(s, r)
 }
 
 func checkCloud(s *Settings, r *RefusalError) {
@@ -127,6 +131,31 @@ func checkCluster(s *Settings, r *RefusalError) {
 	}
 	if zones := c.Zones(); c.Nodes%zones != 0 {
 		r.add("clusterNodes", "is %d: nodes are the same number in each zone, of which %s has %d", c.Nodes, c.Location, zones)
+	}
+}
+
+// checkRecovery wants what each phase is made of, and refuses phases that make no sense.
+func checkRecovery(s *Settings, r *RefusalError) {
+	if s.Recovery.Phase == PhaseNone {
+		return
+	}
+	if s.Database.Engine != FoundationDB {
+		r.add("recoveryPhase", "is %s: phases are for FoundationDB", s.Recovery.Phase)
+	}
+	if s.Backup.AccessID == "" {
+		r.add("backupAccessId", "is not set: a recovery reads the backup with that key")
+	}
+	switch s.Recovery.Phase {
+	case PhaseRestore:
+		if !recoveryFrom.MatchString(s.Recovery.From) {
+			r.add("recoveryFrom", "is %q: must be the name of a backup and a version, like coditect@4711", s.Recovery.From)
+		} else if name, _ := s.Recovery.Backup(); name == s.BackupName() {
+			r.add("recoveryFrom", "is %q, the backup of databaseGeneration %d: a rebuilt database is another generation", s.Recovery.From, s.Database.Generation)
+		}
+	case PhaseRehearse:
+		if !recoveryKey.MatchString(s.Recovery.Key) {
+			r.add("recoveryKey", "must be 16 to 64 letters and digits")
+		}
 	}
 }
 
@@ -334,6 +363,16 @@ func checkSplit(s *Settings, r *RefusalError) {
 		if slot.image == "" && slot.weight > 0 {
 			r.add(slot.key, "is %d: the slot has no image, so its share of requests would be lost", slot.weight)
 		}
+	}
+}
+
+func checkRollout(s *Settings, r *RefusalError) {
+	o := s.Rollout
+	if o.After == "" {
+		return
+	}
+	if before := Environment(o.After); !before.Known() || before == s.Environment {
+		r.add("rolloutAfter", "is %q: must be another environment, one of %v", o.After, Environments())
 	}
 }
 

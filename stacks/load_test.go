@@ -110,6 +110,17 @@ func TestRefusals(t *testing.T) {
 		"freezes that GKE would refuse": {"dev", cloud(map[string]string{"clusterFreezes": "long=2026-01-01/2026-12-01"}), map[string]string{
 			"clusterFreezes": "180 days",
 		}},
+		"a phase of a recovery without a key to the bucket": {"dev", cloud(map[string]string{"recoveryPhase": "ground"}), map[string]string{
+			"backupAccessId": "reads the backup",
+		}},
+		"phases without what they are made of": {"dev", recovering("restore", ""), map[string]string{"recoveryFrom": "like coditect@4711"}},
+		"a rehearsal without a key":            {"dev", recovering("rehearse", ""), map[string]string{"recoveryKey": "16 to 64"}},
+		"a database from its own backup": {"dev", with(recovering("restore", "coditect-2@4711"), "databaseGeneration", "2"), map[string]string{
+			"recoveryFrom": "another generation",
+		}},
+		"a phase of the embedded engine": {"local", with(local, "recoveryPhase", "halt"), map[string]string{
+			"recoveryPhase": "for FoundationDB", "backupAccessId": "reads the backup",
+		}},
 		"every fault at once": {"dev", cloud(map[string]string{
 			"databaseReplica": "3", "serviceReplicas": "many", "clusterNodes": "0", "registryUntaggedAge": "soon",
 			"databaseMemoryLimit": "8GB", "serviceCpuRequest": "lots", "deletionProtection": "maybe", "databaseRedundancy": "quadruple",
@@ -224,6 +235,10 @@ func TestTable(t *testing.T) {
 	if _, err := stacks.Load("dev", cloud(nil)); err != nil {
 		t.Errorf("defaults are refused: %v", err)
 	}
+}
+
+func recovering(phase, from string) map[string]string {
+	return cloud(map[string]string{"recoveryPhase": phase, "recoveryFrom": from, "backupAccessId": "GOOG1EXAMPLEEXAMPLEEXAMPLE"})
 }
 
 func with(values map[string]string, key, value string) map[string]string {

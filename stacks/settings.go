@@ -1,6 +1,10 @@
 package stacks
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Project is the name of the Pulumi project; it prefixes each key on the command line and in stack files.
 const Project = "coditect"
@@ -59,6 +63,8 @@ type Settings struct {
 	Backup     Backup
 	Monitoring Monitoring
 	Delivery   Delivery
+	Rollout    Rollout
+	Recovery   Recovery
 }
 
 // Cloud is where the environment lives.
@@ -236,6 +242,53 @@ type Delivery struct {
 	ClientSum  string `key:"deliveryClientSum" doc:"SHA-256 of FoundationDB's client package of databaseVersion, which goes into the image"`
 }
 
+// Rollout is how a release goes out; a change of it takes effect with the next one.
+type Rollout struct {
+	Stages   Stages        `key:"rolloutStages" default:"10=1h,50=4h,100=24h" doc:"Stages of a release: percent of requests, and the time that each must go well"`
+	Approval bool          `key:"rolloutApproval" default:"false" doc:"Ask a person before each stage"`
+	After    string        `key:"rolloutAfter" doc:"Environment that a release must have gone through first; empty for none"`
+	AfterFor time.Duration `key:"rolloutAfterFor" default:"24h" min:"1m" max:"720h" doc:"Time that it must have had all requests there, and have gone well"`
+	Requests int           `key:"rolloutRequests" default:"500" min:"20" max:"1000000" doc:"Requests of the release below which it is not judged"`
+	Errors   int           `key:"rolloutErrors" default:"5" min:"1" max:"50" doc:"Percent of its requests that may fail, whatever the former release does"`
+	P99      int           `key:"rolloutP99Milliseconds" default:"500" min:"10" max:"60000" doc:"Milliseconds that 99 of 100 requests may take"`
+	P99Ratio int           `key:"rolloutP99Ratio" default:"150" min:"100" max:"1000" doc:"The same in percent of the former release's"`
+	Restarts int           `key:"rolloutRestarts" default:"1" min:"0" max:"100" doc:"Restarts of its pods that a stage may see"`
+	Unready  time.Duration `key:"rolloutUnready" default:"5m" min:"1s" max:"1h" doc:"Time that pods of it may be missing"`
+	Window   time.Duration `key:"rolloutWindow" default:"5m" min:"5s" max:"1h" doc:"The last minutes, which are judged beside the whole stage"`
+	Deploy   time.Duration `key:"rolloutDeploy" default:"30m" min:"1m" max:"24h" doc:"Time in which its pods must be ready"`
+	Shift    time.Duration `key:"rolloutShift" default:"15m" min:"10s" max:"24h" doc:"Time in which new weights must be in force"`
+	Hold     time.Duration `key:"rolloutHold" default:"24h" min:"1m" max:"720h" doc:"Time that is waited for a person's decision, or for measurements, before it goes back"`
+	Retain   time.Duration `key:"rolloutRetain" default:"168h" min:"10s" max:"2160h" doc:"Time that the former release is kept for an instant return"`
+}
+
+// Phase is how far a recovery has come.
+type Phase string
+
+// The phases. Before [PhaseRehearse] there is no service, and no backup is begun,
+// thinned out or recorded before the recovery has ended.
+const (
+	PhaseNone     Phase = "none"     // no recovery is under way
+	PhaseHalt     Phase = "halt"     // the database stops; its volumes stay
+	PhaseGround   Phase = "ground"   // everything but the service; the database is empty
+	PhaseRestore  Phase = "restore"  // the database is filled
+	PhaseCheck    Phase = "check"    // what it holds is counted
+	PhaseRehearse Phase = "rehearse" // the service answers whoever knows the key
+)
+
+// Recovery is what a recovery sets while it is under way. Nobody else sets it, and no file has it.
+type Recovery struct {
+	Phase Phase  `key:"recoveryPhase" default:"none" enum:"none,halt,ground,restore,check,rehearse" doc:"How far a recovery has come; coditect recover sets it, no file has it"`
+	From  string `key:"recoveryFrom" doc:"Backup that phase restore fills the database from, NAME@VERSION"`
+	Key   string `key:"recoveryKey" doc:"What requests of phase rehearse carry; all others find no route"`
+}
+
+// Backup is where the database is filled from: a backup's name and the version that is restored.
+func (r Recovery) Backup() (name string, version int64) {
+	name, text, _ := strings.Cut(r.From, "@")
+	version, _ = strconv.ParseInt(text, 10, 64) // 0 where From is refused
+	return name, version
+}
+
 // Slot is one of the two fixed places that a release can be in.
 type Slot string
 
@@ -262,6 +315,18 @@ func (s Settings) Weight(slot Slot) int {
 		return s.Gateway.WeightGreen
 	}
 	return s.Gateway.WeightBlue
+}
+
+// BackupName is the name of the database's backup within the bucket. Versions of
+// two generations cannot be compared, so each has a backup of its own.
+func (s Settings) BackupName() string { return BackupName(s.Database.Generation) }
+
+// BackupName is that of a generation of the database.
+func BackupName(generation int) string {
+	if generation == 1 {
+		return Project
+	}
+	return Project + "-" + strconv.Itoa(generation)
 }
 
 // BackupBucket is the name of the backups' bucket.

@@ -46,6 +46,10 @@ const (
 	HeaderVersion   = "X-Coditect-Version"
 )
 
+// HeaderRehearsal is what requests carry to be let through to a service that is
+// rehearsed before traffic is: the gateway asks for it, the service does not.
+const HeaderRehearsal = "X-Coditect-Rehearsal"
+
 // Environment variables that a deployment may set. The service documents every
 // one that it reads, these included, by `coditect-api config`.
 const (

@@ -45,6 +45,16 @@ type Args struct {
 	// AccessID is the HMAC key's name. Without it there is the bucket and no backup.
 	AccessID string
 	Version  string // FoundationDB's
+	// Name is the backup's within the bucket, that of the database's generation.
+	Name string
+	// A recovery pauses the backup: there are the agents, which also restore, and
+	// nothing is begun, thinned out or recorded. Restore and CheckImage are its Jobs,
+	// at most one of them; the latter is the service's, whose command takes stock.
+	Paused     bool
+	Restore    *Restore
+	CheckImage string
+	// Records are the way to the database for a pod of the service's own.
+	Records pod.Part
 	// Parts are the way to the database and the key's file, CredentialsFile within them.
 	Parts           []pod.Part
 	CredentialsFile string
@@ -60,6 +70,7 @@ func (a *Args) check() error {
 		{"ProjectNumber", a.ProjectNumber},
 		{"Region", a.Region},
 		{"Bucket", a.Bucket},
+		{"Name", a.Name},
 		{"Version", a.Version},
 		{"CredentialsFile", a.CredentialsFile},
 	} {

@@ -56,7 +56,7 @@ token=$(curl -sSf --max-time 30 -H 'Metadata-Flavor: Google' \
   http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 printf '{"at":"%s","read_version":%s}\n' "$at" "$version" |
   curl -sSf --max-time 60 -H @<(printf 'Authorization: Bearer %s' "$token") -H 'Content-Type: application/json' --data-binary @- -o /dev/null \
-  "https://storage.googleapis.com/upload/storage/v1/b/$BUCKET/o?uploadType=media&ifGenerationMatch=0&name=versions%2F$at.json"
+  "https://storage.googleapis.com/upload/storage/v1/b/$BUCKET/o?uploadType=media&ifGenerationMatch=0&name=versions%2F$BACKUP_NAME%2F$at.json"
 echo "$at is version $version"
 `
 
@@ -92,6 +92,14 @@ func (w *workloads) provision(ctx *pulumi.Context) error {
 	}, pulumi.Parent(w.parent), pulumi.DependsOn(w.needs))
 	if err != nil {
 		return fmt.Errorf("agents: %w", err)
+	}
+	switch {
+	case w.Restore != nil:
+		return w.restore(ctx, agent)
+	case w.CheckImage != "":
+		return w.check(ctx)
+	case w.Paused:
+		return nil
 	}
 	// A Job that failed never runs again: the next update makes another in its place.
 	if _, err := batchv1.NewJob(ctx, App+"-start", &batchv1.JobArgs{
@@ -165,19 +173,26 @@ func (w *workloads) job(name, script string) *batchv1.JobSpecArgs {
 	}
 }
 
-func (w *workloads) template(name, restart string, size pod.Size, script string) *corev1.PodTemplateSpecArgs {
+// url is where FoundationDB finds the backup of a name.
+func (w *workloads) url(name string) string {
+	return fmt.Sprintf("blobstore://%s@storage.googleapis.com/%s?bucket=%s&region=%s&sc=1", w.AccessID, name, w.Bucket, w.Region)
+}
+
+func (w *workloads) template(name, restart string, size pod.Size, script string, more ...corev1.EnvVarInput) *corev1.PodTemplateSpecArgs {
 	labels := map[string]string{}
 	volumes := corev1.VolumeArray{pod.Scratch("tmp")}
 	mounts := corev1.VolumeMountArray{pod.Mount("tmp", "/tmp", false)}
 	env := corev1.EnvVarArray{
 		pod.Value("BUCKET", w.Bucket),
-		pod.Value("BACKUP_URL", fmt.Sprintf("blobstore://%s@storage.googleapis.com/%s?bucket=%s&region=%s&sc=1", w.AccessID, "coditect", w.Bucket, w.Region)),
+		pod.Value("BACKUP_NAME", w.Name),
+		pod.Value("BACKUP_URL", w.url(w.Name)),
 		pod.Value("FDB_BLOB_CREDENTIALS", w.CredentialsFile),
 		pod.Value("FDB_TLS_CA_FILE", authorities),
 		pod.Value("SNAPSHOT_SECONDS", strconv.Itoa(int(w.SnapshotEvery.Seconds()))),
 		pod.Value("KEEP_DAYS", strconv.Itoa(w.KeepDays)),
 		pod.Value("RESTORABLE_DAYS", strconv.Itoa(w.RestorableDays)),
 	}
+	env = append(env, more...)
 	var inits corev1.ContainerArray
 	for _, part := range w.Parts {
 		maps.Copy(labels, part.Labels)
@@ -195,7 +210,7 @@ func (w *workloads) template(name, restart string, size pod.Size, script string)
 			SecurityContext:               pod.Security(user),
 			InitContainers:                inits,
 			Containers: corev1.ContainerArray{corev1.ContainerArgs{
-				Name:            pulumi.String("backup"),
+				Name:            pulumi.String(Container),
 				Image:           pulumi.String("docker.io/foundationdb/foundationdb:" + w.Version),
 				Command:         pulumi.ToStringArray([]string{"/bin/bash", "-c", script}),
 				Env:             env,

@@ -26,8 +26,13 @@ type Args struct {
 	Embedded bool
 	// Storage of each pod.
 	StorageClass, StorageSize string
-	// Identity makes the cluster's own ID; a rebuilt cluster needs another one.
-	Identity string
+	// Identity makes the cluster's own ID. A rebuilt cluster needs another one, and
+	// so a Generation of its own: it keeps its files apart from those of earlier
+	// ones on the same volumes, which stay as they are.
+	Identity   string
+	Generation int
+	// Halted keeps everything but the processes.
+	Halted   bool
 	Version  string
 	Replicas int
 	// Redundancy is FoundationDB's replication mode, Coordinators the number of
@@ -56,6 +61,9 @@ func (a *Args) check() error {
 	}
 	if a.Identity == "" || a.Version == "" || a.Redundancy == "" {
 		faults = append(faults, errors.New("no Identity, Version or Redundancy"))
+	}
+	if a.Generation < 1 {
+		faults = append(faults, fmt.Errorf("the generation is %d: the first is 1", a.Generation))
 	}
 	if a.Coordinators < 1 || a.Replicas < a.Coordinators {
 		faults = append(faults, fmt.Errorf("%d replicas are too few for %d coordinators", a.Replicas, a.Coordinators))

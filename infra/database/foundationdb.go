@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
+	"strconv"
 
 	appsv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apps/v1"
 	batchv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/batch/v1"
@@ -75,15 +76,19 @@ func foundationDB(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.P
 	if err != nil {
 		return pod.Part{}, err
 	}
-	configured, err := c.configure(ctx, set, config)
-	if err != nil {
-		return pod.Part{}, err
+	needs := []pulumi.Resource{config}
+	if !c.Halted {
+		configured, err := c.configure(ctx, set, config)
+		if err != nil {
+			return pod.Part{}, err
+		}
+		needs = append(needs, configured)
 	}
 	if err := c.guard(ctx); err != nil {
 		return pod.Part{}, err
 	}
 	part := c.client()
-	part.Needs = []pulumi.Resource{config, configured}
+	part.Needs = needs
 	if c.ExporterImage != "" {
 		if err := c.export(ctx, part); err != nil {
 			return pod.Part{}, err
@@ -94,8 +99,21 @@ func foundationDB(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.P
 
 // clusterID is the cluster's ID: the same for the life of a cluster.
 func clusterID(a Args) string {
-	sum := sha256.Sum256([]byte(a.Identity))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", a.Identity, a.Generation))
 	return hex.EncodeToString(sum[:8])
+}
+
+// own is a name on the volumes that the generation has to itself.
+func (c *cluster) own(name, ending string) string {
+	if c.Generation > 1 {
+		name = fmt.Sprintf("%s-%d", name, c.Generation)
+	}
+	return path.Join(dataPath, name+ending)
+}
+
+// generation marks pods that must begin anew with another generation.
+func (c *cluster) generation() corev1.EnvVarArgs {
+	return pod.Value("DATABASE_GENERATION", strconv.Itoa(c.Generation))
 }
 
 // serve gives the pods their names, from the moment that they exist: coordinators
@@ -152,11 +170,15 @@ func (c *cluster) clusterFile(ctx *pulumi.Context) (*corev1.ConfigMap, error) {
 
 func (c *cluster) pods(ctx *pulumi.Context) (*appsv1.StatefulSet, error) {
 	meta := pod.Meta(statefulSet, c.Namespace, pod.Labels(statefulSet, component, nil), nil)
+	replicas := c.Replicas
+	if c.Halted {
+		replicas = 0
+	}
 	set, err := appsv1.NewStatefulSet(ctx, statefulSet, &appsv1.StatefulSetArgs{
 		Metadata: meta,
 		Spec: &appsv1.StatefulSetSpecArgs{
 			ServiceName: pulumi.String(headless),
-			Replicas:    pulumi.Int(c.Replicas),
+			Replicas:    pulumi.Int(replicas),
 			Selector:    pod.Selector(selector),
 			// A cluster forms from a majority of coordinators: one after the other would never begin.
 			PodManagementPolicy: pulumi.String("Parallel"),
@@ -212,11 +234,11 @@ func (c *cluster) server() corev1.ContainerArgs {
 		Image:   pulumi.String(c.image),
 		Command: pulumi.ToStringArray([]string{"/usr/bin/fdbserver"}),
 		Args: pulumi.StringArray{
-			pulumi.String("--cluster-file=" + path.Join(dataPath, clusterFileName)),
+			pulumi.String("--cluster-file=" + c.own("fdb", ".cluster")),
 			pulumi.Sprintf("--seed-connection-string=%s", c.connection),
 			pulumi.String(fmt.Sprintf("--public-address=$(POD_IP):%d", port)),
 			pulumi.String(fmt.Sprintf("--listen-address=0.0.0.0:%d", port)),
-			pulumi.String("--datadir=" + path.Join(dataPath, "data")),
+			pulumi.String("--datadir=" + c.own("data", "")),
 			// It makes its data directory, but never its log directory, which so must exist.
 			pulumi.String("--logdir=" + dataPath),
 			pulumi.String("--locality-zoneid=$(NODE_NAME)"),
@@ -284,6 +306,7 @@ func (c *cluster) configure(ctx *pulumi.Context, needs ...pulumi.Resource) (*bat
 							pod.Value("SEED", path.Join(configPath, clusterFileName)),
 							pod.Value("CLUSTER_FILE", path.Join("/tmp", clusterFileName)),
 							pod.Value("REDUNDANCY", c.Redundancy),
+							c.generation(),
 						},
 						Resources:       pod.Small.Resources(),
 						SecurityContext: pod.ContainerSecurity(),
@@ -377,6 +400,7 @@ func (c *cluster) client() pod.Part {
 				pod.Value("SEED", path.Join(configPath, clusterFileName)),
 				corev1.EnvVarArgs{Name: pulumi.String("COORDINATORS"), Value: names},
 				file,
+				c.generation(),
 			},
 			Resources:       pod.Small.Resources(),
 			SecurityContext: pod.ContainerSecurity(),

@@ -76,6 +76,9 @@ type Args struct {
 	Backends  []Backend
 	// Pages are served beside the API.
 	Pages []Page
+	// Key keeps everybody out whose requests do not carry it in the header for
+	// rehearsals; "" lets all in.
+	Key string
 	// TLS is set in the clouds. Without it the gateway is plain HTTP on LocalPort of this machine.
 	TLS       *TLS
 	LocalPort int
@@ -265,21 +268,22 @@ func (e *entry) route() pulumi.Map {
 			"name": b.Service, "port": pulumi.Int(b.Port), "weight": pulumi.Int(b.Weight),
 		})
 	}
-	return e.below(contract.BasePath, backends)
+	return e.below(contract.BasePath, e.Key, backends)
 }
 
-// below serves what begins with the prefix.
-func (e *entry) below(prefix string, backends pulumi.Array) pulumi.Map {
+// below serves what begins with the prefix and carries the key, if there is one.
+func (e *entry) below(prefix, key string, backends pulumi.Array) pulumi.Map {
 	section := "http"
 	if e.TLS != nil {
 		section = "https"
 	}
-	return e.rules(section, pulumi.Map{
-		"matches": pulumi.Array{pulumi.Map{"path": pulumi.Map{
-			"type": pulumi.String("PathPrefix"), "value": pulumi.String(prefix),
-		}}},
-		"backendRefs": backends,
-	})
+	match := pulumi.Map{"path": pulumi.Map{"type": pulumi.String("PathPrefix"), "value": pulumi.String(prefix)}}
+	if key != "" {
+		match["headers"] = pulumi.Array{pulumi.Map{
+			"type": pulumi.String("Exact"), "name": pulumi.String(contract.HeaderRehearsal), "value": pulumi.String(key),
+		}}
+	}
+	return e.rules(section, pulumi.Map{"matches": pulumi.Array{match}, "backendRefs": backends})
 }
 
 // page makes a page's route, after its pods and the policies of its Service.
@@ -293,7 +297,7 @@ func (e *entry) page(ctx *pulumi.Context, p Page, gateway pulumi.Resource) error
 		needs = append(needs, policies...)
 	}
 	backend := pulumi.Map{"name": p.Service, "port": pulumi.Int(p.Port), "weight": pulumi.Int(1)}
-	_, err := e.object(ctx, gatewayAPI, "HTTPRoute", p.Name, accepted, e.below(p.Prefix, pulumi.Array{backend}), needs...)
+	_, err := e.object(ctx, gatewayAPI, "HTTPRoute", p.Name, accepted, e.below(p.Prefix, "", pulumi.Array{backend}), needs...)
 	return err
 }
 

@@ -33,8 +33,8 @@ import (
 // What follows is what a recovery asks of an environment, each part of it fit
 // to be done again.
 
-// settled are the environment's settings, read without the engine.
-func (e *Environment) settled() (stacks.Settings, error) {
+// Settled are the environment's settings, read without the engine.
+func (e *Environment) Settled() (stacks.Settings, error) {
 	text, err := os.ReadFile(filepath.Join(e.root, engine.File(Name)))
 	if err != nil {
 		return stacks.Settings{}, fmt.Errorf("read %s: %w", engine.File(Name), err)
@@ -58,13 +58,13 @@ func (e *Environment) settled() (stacks.Settings, error) {
 
 // bucket is the directory of the environment's backups.
 func (e *Environment) bucket() (string, error) {
-	s, err := e.settled()
+	s, err := e.Settled()
 	return filepath.Join(e.outside, "buckets", s.BackupBucket()), err
 }
 
 // records is the directory of the embedded engine.
 func (e *Environment) records() (string, error) {
-	s, err := e.settled()
+	s, err := e.Settled()
 	return simruntime.ClaimDirectory(e.path("simcloud"), s.Cloud.Namespace, database.EmbeddedVolume), err
 }
 
@@ -95,25 +95,25 @@ func (e *Environment) Backups(context.Context) ([]contract.Manifest, error) {
 
 // Inspect verifies the backup before anything is begun: that it is whole, that
 // the secret which its records need is there, and that there is room for them.
-func (e *Environment) Inspect(_ context.Context, m contract.Manifest) error {
+func (e *Environment) Inspect(_ context.Context, m contract.Manifest) (contract.Manifest, error) {
 	bucket, err := e.bucket()
 	if err != nil {
-		return err
+		return m, err
 	}
 	if m.Engine != contract.EngineEmbedded {
-		return problem.New(nil, "the backup %s is one of %s, and this environment runs %s: choose one of its own backups.", m.ID, m.Engine, contract.EngineEmbedded)
+		return m, problem.New(nil, "the backup %s is one of %s, and this environment runs %s: choose one of its own backups.", m.ID, m.Engine, contract.EngineEmbedded)
 	}
 	if err := verify(filepath.Join(bucket, m.ID, filepath.Base(m.Data)), m); err != nil {
-		return problem.New(err, "the backup %s is damaged (%v): choose an earlier one with --from.", m.ID, err)
+		return m, problem.New(err, "the backup %s is damaged (%v): choose an earlier one with --from.", m.ID, err)
 	}
 	if _, err := os.Stat(e.secretSource()); err != nil {
-		return problem.New(err, "the source of secrets has no %s (%s): the records' second factors are sealed with it; put it back, then run this again.", jwtSecret, e.secretSource())
+		return m, problem.New(err, "the source of secrets has no %s (%s): the records' second factors are sealed with it; put it back, then run this again.", jwtSecret, e.secretSource())
 	}
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
-		return storage(err, e.dir)
+		return m, storage(err, e.dir)
 	}
 	const growth = 4 // records with their indexes and log are larger than their dump
-	return e.roomFor(minFreeDisk + growth*uint64(max(m.DataSize, 0)))
+	return m, e.roomFor(minFreeDisk + growth*uint64(max(m.DataSize, 0)))
 }
 
 // verify holds a backup's data against its manifest.
@@ -167,6 +167,14 @@ func (e *Environment) Restore(ctx context.Context, m contract.Manifest) error {
 	if err != nil {
 		return err
 	}
+	// An attempt that was cut off may have done it all.
+	if occupied, err := e.Occupied(ctx); err != nil {
+		return err
+	} else if occupied {
+		if c, err := e.Check(ctx); err == nil && c.OK && c.Same(m.Inventory) {
+			return nil
+		}
+	}
 	if _, err := e.tool(ctx, contract.RestoreCommand, "--from="+filepath.Join(bucket, m.ID)); err != nil {
 		return fmt.Errorf("restore the backup %s: %w", m.ID, err)
 	}
@@ -185,15 +193,15 @@ func (e *Environment) Check(ctx context.Context) (contract.Checked, error) {
 
 // Rehearse runs the service behind a gateway on a port that nobody knows, and
 // returns its address. Nothing is backed up yet.
-func (e *Environment) Rehearse(ctx context.Context) (base string, err error) {
+func (e *Environment) Rehearse(ctx context.Context) (base, key string, err error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+		return "", "", fmt.Errorf("find a free port: %w", err)
 	}
 	base = "http://" + listener.Addr().String()
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err = errors.Join(err, listener.Close()); err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+		return "", "", fmt.Errorf("find a free port: %w", err)
 	}
 	hidden := func(image string) release {
 		return func(get func(string) string, set func(string, string)) {
@@ -205,7 +213,7 @@ func (e *Environment) Rehearse(ctx context.Context) (base string, err error) {
 	err = e.apply(ctx, hidden, e.noSecret, func(*daemon.Client, *engine.Stack, int) error {
 		return awaitReady(ctx, base+contract.ReadyPath)
 	})
-	return base, err
+	return base, "", err
 }
 
 // Admit lets traffic in: the gateway listens where everybody knows it.

@@ -3,6 +3,7 @@ package program
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -28,6 +29,12 @@ const (
 	// companionUser runs containers that bring no user of their own.
 	companionUser = 65532
 )
+
+// apiTarget is where the API tells its metrics.
+var apiTarget = monitoring.Target{App: service.App, PortName: service.InternalPortName, Path: contract.MetricsPath}
+
+// localInterval is the pause between two scrapes on this machine, where a rehearsal has no time to lose.
+const localInterval = time.Second
 
 // makePages makes what is served beside the API, where there is an image of it.
 func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, records pod.Part, providers pulumi.ResourceOption) ([]gateway.Page, error) {
@@ -64,15 +71,32 @@ func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	return pages, nil
 }
 
+// backupParts give the backup's pods what they need: the way to the database, the
+// bucket's key, and the service's image.
+type backupParts struct {
+	records, key pod.Part
+	image        string
+}
+
 // lookAfter makes what a cloud's environment is kept with: backups, monitoring and
-// the delivery of images. backupParts give the backup's pods what they need.
-func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, on ground, backupParts []pod.Part) error {
-	copies, err := backup.New(ctx, "backup", backup.Args{
+// the delivery of images.
+func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, on ground, parts backupParts) error {
+	args := backup.Args{
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
 		Bucket: s.BackupBucket(), Retention: s.Backup.Retention, KeepDays: s.Backup.KeepDays, RestorableDays: s.Backup.RestorableDays,
 		SnapshotEvery: s.Backup.SnapshotEvery, AccessID: s.Backup.AccessID, Version: s.Database.Version,
-		Parts: backupParts, CredentialsFile: secrets.BackupKeyFile, Labels: labels, Protect: s.Cloud.DeletionProtection,
-	}, on.providers)
+		Name: s.BackupName(), Paused: s.Recovery.Phase != stacks.PhaseNone, Records: parts.records,
+		Parts: []pod.Part{parts.records, parts.key}, CredentialsFile: secrets.BackupKeyFile, Labels: labels, Protect: s.Cloud.DeletionProtection,
+	}
+	switch s.Recovery.Phase {
+	case stacks.PhaseRestore:
+		from, version := s.Recovery.Backup()
+		args.Restore = &backup.Restore{Name: from, Version: version}
+	case stacks.PhaseCheck:
+		args.CheckImage = parts.image
+	default:
+	}
+	copies, err := backup.New(ctx, "backup", args, on.providers)
 	if err != nil {
 		return err
 	}
@@ -81,7 +105,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	if err != nil {
 		return err
 	}
-	targets := []monitoring.Target{{App: service.App, PortName: service.InternalPortName, Path: contract.MetricsPath}}
+	targets := []monitoring.Target{apiTarget}
 	if s.Database.ExporterImage != "" {
 		targets = append(targets, monitoring.Target{App: database.Exporter, PortName: database.ExporterPort, Path: database.ExporterPath})
 	}

@@ -60,6 +60,7 @@ func lay(ctx *pulumi.Context, s stacks.Settings, labels pulumi.StringMap, all *e
 			return ground{}, err
 		}
 		kubeconfig, pods = made.Kubeconfig, []pulumi.Resource{made.Pool}
+		ctx.Export(OutputKubeconfig, kubeconfig)
 		all.add(dieWith(made.Resource))
 	}
 	reach, err := kubernetes.NewProvider(ctx, "kubernetes", &kubernetes.ProviderArgs{

@@ -17,6 +17,7 @@ import (
 	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/database"
 	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/monitoring"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/secrets"
 	"coditect.ai/platform/infra/service"
@@ -39,6 +40,7 @@ const (
 	OutputDNS        = "dns"      // records that the host's name servers must have
 	OutputBackups    = "backups"  // URL of the backups' bucket
 	OutputFixed      = "fixed"    // settings that cannot change any more, as they were at the last update
+	OutputKubeconfig = "kubeconfig"
 )
 
 //go:generate go test . -run TestPlans -update
@@ -93,6 +95,8 @@ func configuration(ctx *pulumi.Context) (map[string]string, error) {
 
 // deploy makes the components, from what others need to what needs others.
 func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
+	checkImage := serving(s)
+	s = atPhase(s)
 	labels := pulumi.StringMap{"platform": pulumi.String(Project), "environment": pulumi.String(string(s.Environment))}
 	ground, err := lay(ctx, s, labels, all)
 	if err != nil {
@@ -137,10 +141,14 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 		return err
 	}
 	if s.Environment.Cloud() {
-		if err := lookAfter(ctx, s, namespace, labels, ground, []pod.Part{records.Part, secret.BackupPart}); err != nil {
+		if err := lookAfter(ctx, s, namespace, labels, ground, backupParts{records.Part, secret.BackupPart, checkImage}); err != nil {
 			return err
 		}
 		ctx.Export(OutputDNS, entry.DNS)
+	} else if _, err := monitoring.NewCollection(ctx, "monitoring", monitoring.CollectionArgs{
+		Namespace: namespace, Interval: localInterval, Targets: []monitoring.Target{apiTarget},
+	}, providers); err != nil {
+		return err
 	}
 
 	split, releases, backends := pulumi.IntMap{}, pulumi.StringMap{}, pulumi.StringMap{}
@@ -158,6 +166,28 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 	ctx.Export(OutputServices, backends)
 	ctx.Export(OutputEngine, pulumi.String(string(s.Database.Engine)))
 	return nil
+}
+
+// atPhase is what the settings make while a recovery is under way: no service
+// before its records are proven, and nothing beside it before traffic is let in.
+func atPhase(s stacks.Settings) stacks.Settings {
+	if s.Recovery.Phase == stacks.PhaseNone {
+		return s
+	}
+	if s.Recovery.Phase != stacks.PhaseRehearse {
+		s.Service.ImageBlue, s.Service.ImageGreen = "", ""
+	}
+	s.Frontend.Image, s.Legacy.Image = "", ""
+	return s
+}
+
+// serving is the image of the slot that has most requests.
+func serving(s stacks.Settings) string {
+	slot := stacks.Blue
+	if s.Weight(stacks.Green) > s.Weight(slot) {
+		slot = stacks.Green
+	}
+	return s.Image(slot)
 }
 
 // makeNamespace makes the namespace of every workload, which admits only pods
@@ -182,9 +212,9 @@ func databaseArgs(s stacks.Settings, namespace pulumi.StringInput) database.Args
 		Namespace:    namespace,
 		Embedded:     d.Engine == stacks.Embedded,
 		StorageClass: d.StorageClass, StorageSize: d.StorageSize.String(),
-		// A new generation is another cluster.
-		Identity: fmt.Sprintf("%s/%s/%s/%d", s.Cloud.ProjectID, s.Environment, s.Cloud.Namespace, d.Generation),
-		Version:  d.Version, Replicas: d.Replicas,
+		Identity:   fmt.Sprintf("%s/%s/%s", s.Cloud.ProjectID, s.Environment, s.Cloud.Namespace),
+		Generation: d.Generation, Halted: s.Recovery.Phase == stacks.PhaseHalt,
+		Version: d.Version, Replicas: d.Replicas,
 		Redundancy: string(d.Redundancy), Coordinators: d.Redundancy.Machines(),
 		Size: pod.Size{
 			CPURequest: d.CPURequest, CPULimit: d.CPULimit,
@@ -226,12 +256,8 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 
 // embeddedBackupArgs say how the embedded engine is backed up; wanted is false while there is nothing to do it with.
 func embeddedBackupArgs(s stacks.Settings, namespace pulumi.StringInput, records pod.Part) (args backup.EmbeddedArgs, wanted bool) {
-	slot := stacks.Blue
-	if s.Weight(stacks.Green) > s.Weight(slot) {
-		slot = stacks.Green
-	}
 	args = backup.EmbeddedArgs{
-		Namespace: namespace, Image: s.Image(slot), Records: records,
+		Namespace: namespace, Image: serving(s), Records: records,
 		Bucket: s.BackupBucket(), Every: s.Backup.Every, Keep: s.Backup.Keep,
 	}
 	return args, s.Database.Engine == stacks.Embedded && args.Image != "" && args.Every > 0
@@ -239,6 +265,9 @@ func embeddedBackupArgs(s stacks.Settings, namespace pulumi.StringInput, records
 
 func gatewayArgs(s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, api *service.Service, pages []gateway.Page) gateway.Args {
 	args := gateway.Args{Namespace: namespace, Pages: pages, LocalPort: s.Gateway.LocalPort}
+	if s.Recovery.Phase == stacks.PhaseRehearse {
+		args.Key = s.Recovery.Key
+	}
 	for _, slot := range stacks.Slots() {
 		backend := api.Backends[string(slot)]
 		args.Backends = append(args.Backends, gateway.Backend{

@@ -29,6 +29,7 @@ type fake struct {
 
 	mu       sync.Mutex
 	serving  bool
+	key      string // of the rehearsal: others are kept out
 	records  *records // nil where there are none
 	backups  []contract.Manifest
 	bucket   map[string]*records
@@ -106,15 +107,15 @@ func (f *fake) backUp(at time.Time) {
 	f.backups = append(f.backups, m)
 }
 
-func (f *fake) Inspect(_ context.Context, m contract.Manifest) error {
+func (f *fake) Inspect(_ context.Context, m contract.Manifest) (contract.Manifest, error) {
 	defer f.called("inspect")()
 	switch {
 	case f.damaged[m.ID]:
-		return errors.New("the backup is damaged")
+		return m, errors.New("the backup is damaged")
 	case f.noSecret:
-		return errors.New("the source of secrets has no jwt-secret")
+		return m, errors.New("the source of secrets has no jwt-secret")
 	}
-	return nil
+	return m, nil
 }
 
 func (f *fake) Version(context.Context) (string, error) { return "v5", nil }
@@ -145,6 +146,9 @@ func (f *fake) Restore(_ context.Context, m contract.Manifest) error {
 		return errors.New("no space left on device")
 	}
 	if f.records != nil {
+		if f.records.inventory().Same(m.Inventory) {
+			return nil
+		}
 		return errors.New("the store is not empty")
 	}
 	f.records = f.bucket[m.ID].clone()
@@ -162,14 +166,15 @@ func (f *fake) Check(context.Context) (contract.Checked, error) {
 	return contract.Checked{Inventory: f.records.inventory(), OK: true}, nil
 }
 
-func (f *fake) Rehearse(context.Context) (string, error) {
+func (f *fake) Rehearse(context.Context) (base, key string, err error) {
 	defer f.called("rehearse")()
-	return f.server.URL, nil
+	f.key = "key"
+	return f.server.URL, f.key, nil
 }
 
 func (f *fake) Admit(context.Context) (string, error) {
 	defer f.called("admit")()
-	f.serving = true
+	f.serving, f.key = true, ""
 	return f.server.URL, nil
 }
 
@@ -190,7 +195,7 @@ func (f *fake) Populate(_ context.Context, users int) error {
 
 func (f *fake) Wreck(context.Context) error {
 	defer f.called("wreck")()
-	f.records, f.serving = nil, false
+	f.records, f.serving, f.key = nil, false, ""
 	return nil
 }
 
@@ -209,6 +214,10 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		if err := json.NewEncoder(w).Encode(map[string]any{"data": data}); err != nil {
 			f.t.Log(err) // the client may have gone
 		}
+	}
+	if f.key != "" && r.Header.Get(contract.HeaderRehearsal) != f.key {
+		answer(http.StatusNotFound, nil)
+		return
 	}
 	if f.records == nil {
 		answer(http.StatusServiceUnavailable, nil)

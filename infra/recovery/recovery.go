@@ -27,8 +27,10 @@ import (
 type Environment interface {
 	// Backups lists the whole backups, the oldest first.
 	Backups(ctx context.Context) ([]contract.Manifest, error)
-	// Inspect verifies that the backup is sound and that all it needs is there.
-	Inspect(ctx context.Context, m contract.Manifest) error
+	// Inspect verifies that the backup is sound and that all it needs is there, as
+	// far as that can be known before anything is brought up. It returns the
+	// manifest with all that is known of the backup, of which a list may have less.
+	Inspect(ctx context.Context, m contract.Manifest) (contract.Manifest, error)
 	// Version is that of the service which will run.
 	Version(ctx context.Context) (string, error)
 	// Occupied tells whether the environment holds records.
@@ -38,12 +40,14 @@ type Environment interface {
 	// SetAside takes the records out of the environment, keeps them under the
 	// name and returns where. Where it has done so already, it changes nothing.
 	SetAside(ctx context.Context, name string) (string, error)
-	// Restore fills the empty records with a backup, or goes on with it.
+	// Restore fills the empty records with a backup, or goes on with it. Where it
+	// has done so already, it changes nothing.
 	Restore(ctx context.Context, m contract.Manifest) error
 	// Check takes stock of the records.
 	Check(ctx context.Context) (contract.Checked, error)
-	// Rehearse runs the service where no client finds it, and returns its base URL.
-	Rehearse(ctx context.Context) (base string, err error)
+	// Rehearse runs the service where no client finds it, and returns its base URL
+	// and the key that requests must carry there, "" for none.
+	Rehearse(ctx context.Context) (base, key string, err error)
 	// Admit lets traffic in, and returns the public base URL.
 	Admit(ctx context.Context) (base string, err error)
 }
@@ -56,6 +60,8 @@ type State struct {
 	// Replace says that records which are there are set aside, and where they then are.
 	Replace bool   `json:"replace,omitempty"`
 	Aside   string `json:"aside,omitempty"`
+	// Generation of the database that is filled; 0 where the engine has none.
+	Generation int `json:"generation,omitempty"`
 	// For is the drill that this belongs to.
 	For string `json:"for,omitempty"`
 	// Restoring says that the records are this run's own.
@@ -64,6 +70,7 @@ type State struct {
 	Canary    account            `json:"canary"`
 	// Rehearsal and Address are where the service answered before and after traffic was let in.
 	Rehearsal string     `json:"rehearsal,omitempty"`
+	Key       string     `json:"key,omitempty"` // keeps clients out of the rehearsal
 	Address   string     `json:"address,omitempty"`
 	Admitted  *time.Time `json:"admitted,omitempty"`
 }
@@ -108,8 +115,11 @@ func (r *recovery) inspect(ctx context.Context, at *at) error {
 	if occupied && !d.Replace {
 		return problem.New(nil, "the environment holds records, and a recovery only fills an empty one: to go back to an earlier state use `coditect rollback`; to begin from nothing take it away first with `coditect down`.")
 	}
+	if d.Backup, err = r.env.Inspect(ctx, d.Backup); err != nil {
+		return err
+	}
 	at.Say("backup %s of %s, %s", d.Backup.ID, d.Backup.CreatedAt.Format(time.RFC3339), describe(d.Backup.Inventory))
-	return r.env.Inspect(ctx, d.Backup)
+	return nil
 }
 
 func (r *recovery) infrastructure(ctx context.Context, _ *at) error {
@@ -128,12 +138,6 @@ func (r *recovery) setAside(ctx context.Context, at *at) (err error) {
 }
 
 func (r *recovery) restore(ctx context.Context, at *at) error {
-	if at.Data.Restoring {
-		// An attempt that was cut off may have done it all.
-		if c, err := r.env.Check(ctx); err == nil && c.OK && c.Same(at.Data.Backup.Inventory) {
-			return nil
-		}
-	}
 	at.Data.Restoring = true
 	if err := at.Save(ctx); err != nil {
 		return err
@@ -150,11 +154,41 @@ func (r *recovery) check(ctx context.Context, at *at) error {
 	if !c.OK {
 		return problem.New(nil, "the restored records disagree with each other in %d places, such as: %s\nNo traffic was let in. Try an earlier backup: --from ID --abandon.", c.FaultCount, strings.Join(c.Faults[:min(3, len(c.Faults))], "; "))
 	}
-	if want := at.Data.Backup.Inventory; !c.Same(want) {
+	want := at.Data.Backup.Inventory
+	if !exact(at.Data.Backup) {
+		if lost := shrunk(want, c.Inventory); lost != "" {
+			return problem.New(nil, "the restored records are far fewer than were counted at %s, the last time before the restored moment: %s.\nNo traffic was let in. If they were deleted in between, an earlier backup has them: --from ID --abandon.",
+				at.Data.Backup.InventoryAt.Format(time.RFC3339), lost)
+		}
+		at.Say("%s; every index agrees. No count of the restored moment exists to compare with", describe(c.Inventory))
+		return nil
+	}
+	if !c.Same(want) {
 		return problem.New(nil, "the restored records are not those of the backup's manifest: %s.\nNo traffic was let in. Try an earlier backup: --from ID --abandon.", difference(want, c.Inventory))
 	}
 	at.Say("%s, fingerprint as in the manifest", describe(c.Inventory))
 	return nil
+}
+
+// exact tells whether the inventory is of the very moment that is restored: then
+// counts and fingerprint must be the same. FoundationDB can restore any moment,
+// and is counted at some.
+func exact(m contract.Manifest) bool {
+	if m.Engine != contract.EngineFoundationDB {
+		return true
+	}
+	return m.Inventory.Exact && len(m.Versions) == 1 && m.Versions[0].ReadVersion == m.Inventory.ReadVersion
+}
+
+// shrunk names the kinds of which there are less than half as many as there were.
+func shrunk(want, got contract.Inventory) string {
+	var lost []string
+	for _, kind := range slices.Sorted(maps.Keys(want.Counts)) {
+		if got.Counts[kind] < want.Counts[kind]/2 {
+			lost = append(lost, fmt.Sprintf("%d %s of %d", got.Counts[kind], kind, want.Counts[kind]))
+		}
+	}
+	return strings.Join(lost, ", ")
 }
 
 // difference says in which figures two inventories differ.
@@ -180,6 +214,9 @@ func difference(want, got contract.Inventory) string {
 }
 
 func describe(i contract.Inventory) string {
+	if i.Counts == nil {
+		return "not counted"
+	}
 	total := int64(0)
 	for _, n := range i.Counts {
 		total += n
@@ -188,7 +225,7 @@ func describe(i contract.Inventory) string {
 }
 
 func (r *recovery) rehearse(ctx context.Context, at *at) (err error) {
-	at.Data.Rehearsal, err = r.env.Rehearse(ctx)
+	at.Data.Rehearsal, at.Data.Key, err = r.env.Rehearse(ctx)
 	return err
 }
 
@@ -196,11 +233,12 @@ func (r *recovery) smoke(ctx context.Context, at *at) error {
 	d := at.Data
 	c := newClient(d.Rehearsal)
 	defer c.close()
+	c.key = d.Key
 	if err := c.ready(ctx); err != nil { // what ran there may have ended with the machine
-		if d.Rehearsal, err = r.env.Rehearse(ctx); err != nil {
+		if d.Rehearsal, d.Key, err = r.env.Rehearse(ctx); err != nil {
 			return err
 		}
-		c.base = d.Rehearsal
+		c.base, c.key = d.Rehearsal, d.Key
 	}
 	if d.Canary.Email != "" {
 		if err := c.forget(ctx, d.Canary); err != nil {

@@ -280,3 +280,24 @@ func TestComparison(t *testing.T) {
 		})
 	}
 }
+
+// A moment that nobody counted is proven by its indexes alone, and by being no
+// fraction of what was counted last.
+func TestMomentThatWasNotCounted(t *testing.T) {
+	m := contract.Manifest{
+		Engine: contract.EngineFoundationDB, Versions: []contract.VersionAt{{ReadVersion: 4711}},
+		Inventory: contract.Inventory{Counts: map[string]int64{"users": 10, "sessions": 3}, ReadVersion: 4700, Exact: true},
+	}
+	if exact(m) {
+		t.Error("a count of another version is taken for exact")
+	}
+	m.Versions[0].ReadVersion = 4700
+	if !exact(m) {
+		t.Error("a count of the very version is not taken for exact")
+	}
+	for got, want := range map[int64]string{10: "", 5: "", 4: "4 users of 10", 0: "0 users of 10"} {
+		if lost := shrunk(m.Inventory, contract.Inventory{Counts: map[string]int64{"users": got, "sessions": 1}}); lost != want {
+			t.Errorf("%d of 10 users: %q, want %q", got, lost, want)
+		}
+	}
+}

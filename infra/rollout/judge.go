@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"coditect.ai/platform/stacks"
@@ -36,7 +37,9 @@ func (v *Verdict) unknown(format string, args ...any) {
 		return
 	}
 	v.Outcome = Inconclusive
-	v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
+	if reason := fmt.Sprintf(format, args...); !slices.Contains(v.Reasons, reason) {
+		v.Reasons = append(v.Reasons, reason)
+	}
 }
 
 // Limits are what the release is held to.
@@ -76,18 +79,19 @@ func (s Sample) share() float64 {
 
 // compare judges the release's requests against those of the former release in
 // the same time. Too few of them are inconclusive. The former one may have
-// none, at 100 percent; the release is then held to the limits alone.
-func (l Limits) compare(v *Verdict, of string, canary, stable Sample) {
+// none, at 100 percent; the release is then held to the limits alone. It tells
+// whether the measurements can be true at all.
+func (l Limits) compare(v *Verdict, of string, canary, stable Sample) (credible bool) {
 	for _, s := range []Sample{canary, stable} {
 		// Every comparison with NaN is false, and so would be good.
 		if math.IsNaN(s.Requests+s.Errors) || math.IsInf(s.Requests+s.Errors, 0) || s.Requests < 0 || s.Errors < 0 || s.P99 < 0 || s.Errors > s.Requests*1.01+1 {
 			v.unknown("%s: the measurements contradict themselves: %.0f requests, %.0f errors, p99 %s", of, s.Requests, s.Errors, s.P99)
-			return
+			return false
 		}
 	}
 	if canary.Requests < l.Requests {
 		v.unknown("%s: %.0f requests, and %.0f are needed to judge", of, canary.Requests, l.Requests)
-		return
+		return true
 	}
 	share, other := canary.share(), stable.share()
 	if share > l.Errors {
@@ -100,6 +104,7 @@ func (l Limits) compare(v *Verdict, of string, canary, stable Sample) {
 	} else if limit := time.Duration(l.P99Ratio * float64(stable.P99)); stable.Requests >= l.Requests && canary.P99 > limit && canary.P99-stable.P99 > p99Margin {
 		v.bad("%s: p99 is %s and the former release's %s, more than %.1f times that", of, canary.P99.Round(time.Millisecond), stable.P99.Round(time.Millisecond), l.P99Ratio)
 	}
+	return true
 }
 
 // excess is the z-score of two proportions, of the release's share of errors over the former one's.

@@ -171,6 +171,8 @@ type State struct {
 	Paused *Order `json:"paused,omitempty"`
 	// Attention is what a person is asked to look at or decide; "" if nothing.
 	Attention string `json:"attention,omitempty"`
+	// Trouble is the error of the last tick; "" if it had none.
+	Trouble string `json:"trouble,omitempty"`
 	// Reason is why it was rolled back or abandoned.
 	Reason string `json:"reason,omitempty"`
 
@@ -246,7 +248,7 @@ const format = 1
 // Bounds of what a state keeps.
 const (
 	maxEvents = 500
-	maxJudged = 1_000
+	maxJudged = 240
 )
 
 func (s *State) event(at time.Time, by, text string) {

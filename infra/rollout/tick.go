@@ -44,7 +44,10 @@ func (t *tick) run(ctx context.Context) error {
 			return nil
 		}
 		moved, err := t.move(ctx)
-		t.state.Ticked = t.now()
+		t.state.Ticked, t.state.Trouble = t.now(), ""
+		if err != nil {
+			t.state.Trouble = err.Error()
+		}
 		if saved := t.save(ctx); saved != nil {
 			return errors.Join(err, saved)
 		}
@@ -72,8 +75,8 @@ func (t *tick) move(ctx context.Context) (moved bool, err error) {
 		s.event(t.now(), "", "The configuration is the rollout's own again.")
 	}
 	if overdue := !s.Deadline.IsZero() && t.now().After(s.Deadline); overdue {
-		if moved := t.late(err); moved || err != nil {
-			return moved, err
+		if moved := t.late(err); moved {
+			return true, nil
 		}
 	}
 	if err != nil {
@@ -104,8 +107,11 @@ func (t *tick) move(ctx context.Context) (moved bool, err error) {
 // late ends a phase whose deadline is over, if anything can be done about it.
 func (t *tick) late(cause error) (moved bool) {
 	s, because := t.state, ""
-	if cause != nil {
+	switch {
+	case cause != nil:
 		because = ": " + cause.Error()
+	case s.Trouble != "":
+		because = ": " + s.Trouble
 	}
 	switch s.Phase {
 	case Deploying:
@@ -396,7 +402,9 @@ func (t *tick) look(ctx context.Context) (j Judgment, missing bool) {
 			j.Verdict.unknown("no measurements of the former release: %v", err)
 			return &a, nil
 		}
-		limits.compare(&j.Verdict, of, a, b)
+		if !limits.compare(&j.Verdict, of, a, b) {
+			return nil, nil // what contradicts itself is not kept
+		}
 		return &a, &b
 	}
 	j.Canary, j.Stable = compare(fmt.Sprintf("the last %s", j.Window.Round(time.Second)), j.Window)

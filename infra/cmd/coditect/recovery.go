@@ -90,7 +90,8 @@ func rollbackCommand() *cobra.Command {
 // tellLoss is the dry run of a rollback: the backup is verified, and the present records are held against it.
 func tellLoss(cmd *cobra.Command, env *local.Environment, s recovery.State) error {
 	out := cmd.OutOrStdout()
-	if err := env.Inspect(cmd.Context(), s.Backup); err != nil {
+	var err error
+	if s.Backup, err = env.Inspect(cmd.Context(), s.Backup); err != nil {
 		return err
 	}
 	now, err := env.Check(cmd.Context())

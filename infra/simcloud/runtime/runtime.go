@@ -56,6 +56,9 @@ type Options struct {
 	// RestartDelay is the wait before the second restart, doubling with each one after
 	// it up to thirty times as much; 10 s by default.
 	RestartDelay time.Duration
+	// Address gives the pod of a serial number its address, which is this machine's
+	// own; by default one of loopback.
+	Address func(serial uint64) string
 }
 
 // Runtime runs pods. Its Notifier tells of every change to them.
@@ -69,6 +72,7 @@ type Runtime struct {
 	images       *Images
 	logger       *slog.Logger
 	restartDelay time.Duration
+	address      func(serial uint64) string
 	spawner      *spawner // of Run
 
 	mu   sync.Mutex
@@ -81,11 +85,16 @@ func New(o Options) (*Runtime, error) {
 	if err := removeAll(filepath.Join(o.Directory, "pods")); err != nil {
 		return nil, err
 	}
-	return &Runtime{
+	r := &Runtime{
 		directory: o.Directory, buckets: cmp.Or(o.Buckets, filepath.Join(o.Directory, "buckets")), objects: o.Objects, secrets: o.Secrets, images: o.Images, logger: o.Logger,
 		restartDelay: cmp.Or(o.RestartDelay, 10*time.Second),
+		address:      o.Address,
 		pods:         map[string]*pod{},
-	}, nil
+	}
+	if r.address == nil {
+		r.address = r.loopback
+	}
+	return r, nil
 }
 
 // Run makes what runs agree with what was asked for until the context ends, then
@@ -133,7 +142,7 @@ func (r *Runtime) create(owner store.Key, revision string, template corev1.PodTe
 	name := fmt.Sprintf("%s-%s-%04x", owner.Name, revision, serial)
 	p := &pod{
 		runtime: r, owner: owner, namespace: owner.Namespace, name: name, uid: string(uuid.NewUUID()),
-		address: r.addressOf(serial), revision: revision, template: template,
+		address: r.address(serial), revision: revision, template: template,
 		directory: filepath.Join(r.directory, "pods", owner.Namespace, name),
 		created:   time.Now(), hurry: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -165,9 +174,9 @@ func (r *Runtime) terminate(p *pod) {
 	}
 }
 
-// addressOf gives each pod its own loopback address. Environments of one machine
+// loopback gives each pod its own loopback address. Environments of one machine
 // start at different ones, so that they hardly ever meet.
-func (r *Runtime) addressOf(serial uint64) string {
+func (r *Runtime) loopback(serial uint64) string {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(r.directory)) // never fails
 	sum := hash.Sum64()
@@ -206,9 +215,11 @@ func (r *Runtime) pruneLogs(namespace string) {
 	}
 }
 
-// Endpoint is a pod that takes traffic.
+// Endpoint is a pod, as others reach it.
 type Endpoint struct {
 	Pod     string
+	Owner   string // the name of its Deployment
+	Labels  map[string]string
 	Address string
 	Ports   map[string]int32 // by name
 }
@@ -218,15 +229,24 @@ func (r *Runtime) Endpoints(namespace string, selector map[string]string) []Endp
 	if len(selector) == 0 {
 		return nil
 	}
-	wanted := labels.SelectorFromSet(selector)
+	return r.endpoints(namespace, labels.SelectorFromSet(selector), (*pod).ready)
+}
+
+// Running returns the selected pods that have processes, or whose processes have
+// failed, ready or not, in order of their names.
+func (r *Runtime) Running(namespace string, selector labels.Selector) []Endpoint {
+	return r.endpoints(namespace, selector, (*pod).running)
+}
+
+func (r *Runtime) endpoints(namespace string, selector labels.Selector, wanted func(*pod) bool) []Endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []Endpoint
 	for _, p := range r.pods {
-		if p.namespace != namespace || !p.ready() || !wanted.Matches(labels.Set(p.template.Labels)) {
+		if p.namespace != namespace || !wanted(p) || !selector.Matches(labels.Set(p.template.Labels)) {
 			continue
 		}
-		endpoint := Endpoint{Pod: p.name, Address: p.address, Ports: map[string]int32{}}
+		endpoint := Endpoint{Pod: p.name, Owner: p.owner.Name, Labels: p.template.Labels, Address: p.address, Ports: map[string]int32{}}
 		for _, c := range p.template.Spec.Containers {
 			for _, port := range c.Ports {
 				endpoint.Ports[port.Name] = port.ContainerPort
