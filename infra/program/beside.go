@@ -78,7 +78,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
 		Bucket: s.BackupBucket(), Retention: s.Backup.Retention, KeepDays: s.Backup.KeepDays, RestorableDays: s.Backup.RestorableDays,
 		SnapshotEvery: s.Backup.SnapshotEvery, AccessID: s.Backup.AccessID, Version: s.Database.Version,
-		Name: s.BackupName(), Paused: s.Recovery.Phase != stacks.PhaseNone, Records: parts.records,
+		Name: s.BackupName(), Paused: s.Recovery.Phase != stacks.PhaseNone, Records: parts.records, Image: parts.image,
 		Parts: []pod.Part{parts.records, parts.key}, CredentialsFile: secrets.BackupKeyFile, Labels: labels, Protect: s.Cloud.DeletionProtection,
 	}
 	switch s.Recovery.Phase {
@@ -86,7 +86,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		from, version := s.Recovery.Backup()
 		args.Restore = &backup.Restore{Name: from, Version: version}
 	case stacks.PhaseCheck:
-		args.CheckImage = parts.image
+		args.Check = true
 	default:
 	}
 	copies, err := backup.New(ctx, "backup", args, on.providers)
