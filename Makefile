@@ -102,7 +102,7 @@ lint: tools ## hold the code to .golangci.yml, the layer rules included
 	@echo "lint app, with FoundationDB"; cd app && "$(ROOT)/infra/tools/fdb-double.sh" golangci-lint run --allow-parallel-runners --config "$(ROOT)/.golangci.yml" \
 		--build-tags fdb,fdbdouble ./internal/kv/... ./cmd/...
 
-e2e: ## apply every environment's objects to a real Kubernetes API server (needs etcd)
+e2e: ## hold every environment against a real Kubernetes control plane and gateway (needs etcd); RUN=test runs one
 	@infra/tools/e2e.sh
 
 fuzz: ## run every fuzz target for FUZZTIME (60s) each

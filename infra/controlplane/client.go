@@ -7,23 +7,27 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
 // Object is a whole manifest, as JSON has it.
 type Object = map[string]any
 
-// Client speaks to the API server as its administrator. It is for one goroutine.
+// Client speaks to the API server as its administrator. It is safe for concurrent use.
 type Client struct {
 	url, token  string
 	certificate []byte
 	http        *http.Client
-	kinds       map[string]kind
+
+	mu    sync.Mutex
+	kinds map[string]kind
 }
 
 // kind is where the objects of an apiVersion and kind are kept.
@@ -94,6 +98,67 @@ func (c *Client) Admit(ctx context.Context, object Object) (Answer, error) {
 	return c.send(ctx, http.MethodPost, collection+"?fieldManager=coditect&fieldValidation=Strict&dryRun=All", "application/json", object)
 }
 
+// ApplyStatus sets the status of an object, which must be there, as its controller would.
+func (c *Client) ApplyStatus(ctx context.Context, object Object) error {
+	collection, err := c.collection(ctx, object)
+	if err != nil {
+		return err
+	}
+	path := collection + "/" + url.PathEscape(Name(object)) + "/status?fieldManager=coditect-status&force=true&fieldValidation=Strict"
+	_, err = c.send(ctx, http.MethodPatch, path, "application/apply-patch+yaml", object)
+	return err
+}
+
+// Get returns the object of the same kind and name as the server has it now.
+func (c *Client) Get(ctx context.Context, object Object) (Object, error) {
+	collection, err := c.collection(ctx, object)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.send(ctx, http.MethodGet, collection+"/"+url.PathEscape(Name(object)), "", nil)
+	return answer.Object, err
+}
+
+// List returns the objects of a kind in a namespace that a label selector selects.
+func (c *Client) List(ctx context.Context, apiVersion, kind, namespace, selector string) ([]Object, error) {
+	like := Object{"apiVersion": apiVersion, "kind": kind, "metadata": Object{"namespace": namespace}}
+	collection, err := c.collection(ctx, like)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.send(ctx, http.MethodGet, collection+"?labelSelector="+url.QueryEscape(selector), "", nil)
+	if err != nil {
+		return nil, err
+	}
+	var found []Object
+	items, _ := answer.Object["items"].([]any)
+	for _, item := range items {
+		if object, ok := item.(Object); ok {
+			object["apiVersion"], object["kind"] = apiVersion, kind // a list leaves them out
+			found = append(found, object)
+		}
+	}
+	return found, nil
+}
+
+// Gone removes a pod that has ended from the server, as its node does at last. A
+// pod that is gone already is no error.
+func (c *Client) Gone(ctx context.Context, pod Object) error {
+	collection, err := c.collection(ctx, pod)
+	if err != nil {
+		return err
+	}
+	options := Object{
+		"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0,
+		"preconditions": Object{"uid": metadata(pod)["uid"]},
+	}
+	_, err = c.send(ctx, http.MethodDelete, collection+"/"+url.PathEscape(Name(pod)), "application/json", options)
+	if refusal := (*RefusalError)(nil); errors.As(err, &refusal) && (refusal.Code == http.StatusNotFound || refusal.Code == http.StatusConflict) {
+		return nil
+	}
+	return err
+}
+
 // Serves tells whether the server keeps objects of an object's kind by now: a
 // kind that a definition adds is there a moment after it.
 func (c *Client) Serves(ctx context.Context, apiVersion, kind string) bool {
@@ -146,7 +211,10 @@ func (c *Client) collection(ctx context.Context, object Object) (string, error) 
 
 func (c *Client) find(ctx context.Context, apiVersion, name string) (kind, error) {
 	key := apiVersion + "/" + name
-	if k, known := c.kinds[key]; known {
+	c.mu.Lock()
+	k, known := c.kinds[key]
+	c.mu.Unlock()
+	if known {
 		return k, nil
 	}
 	answer, err := c.send(ctx, http.MethodGet, group(apiVersion), "", nil)
@@ -163,7 +231,9 @@ func (c *Client) find(ctx context.Context, apiVersion, name string) (kind, error
 	}
 	for _, k := range all {
 		if k.Kind == name && !strings.Contains(k.Name, "/") { // a slash: a part of an object, such as its status
+			c.mu.Lock()
 			c.kinds[key] = k
+			c.mu.Unlock()
 			return k, nil
 		}
 	}

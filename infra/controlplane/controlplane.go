@@ -1,7 +1,8 @@
 // Package controlplane runs a real Kubernetes API server, with its etcd, on
-// loopback for as long as a test needs one. There are no controllers and no
-// nodes: objects are validated, defaulted, admitted and stored as in any
-// cluster, and nothing acts on them.
+// loopback for as long as a test needs one. Objects are validated, defaulted,
+// admitted and stored as in any cluster, and nothing acts on them before Control,
+// Nodes and Route add real controllers and scheduler, a kubelet without containers,
+// and an implementation of the Gateway API.
 package controlplane
 
 import (
@@ -18,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,7 +36,8 @@ type Options struct {
 // ControlPlane is a running API server.
 type ControlPlane struct {
 	*Client
-	apiserver, etcd *daemon
+	dir     string
+	daemons []*daemon // in the order in which they were started
 }
 
 // Start returns once the API server is ready, or fails when ctx ends or a
@@ -69,36 +72,38 @@ func start(ctx context.Context, o Options, dir string) (c *ControlPlane, err err
 	}
 	client, peer, secure := ports[0], ports[1], ports[2]
 
-	c = &ControlPlane{}
+	c = &ControlPlane{dir: dir}
 	defer func() {
 		if err != nil {
 			c.Stop()
 		}
 	}()
 	clientURL, peerURL := "http://127.0.0.1:"+client, "http://127.0.0.1:"+peer
-	if c.etcd, err = run(ctx, dir, o.Etcd,
+	etcd, err := c.run(ctx, o.Etcd,
 		"--data-dir", filepath.Join(dir, "etcd"), "--name", "etcd", "--unsafe-no-fsync",
 		"--listen-client-urls", clientURL, "--advertise-client-urls", clientURL,
 		"--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL, "--initial-cluster", "etcd="+peerURL,
-	); err != nil {
+	)
+	if err != nil {
 		return nil, err
 	}
-	if err := c.etcd.until(ctx, func() bool { return answers(ctx, http.DefaultClient, clientURL+"/health", "") }); err != nil {
+	if err := etcd.until(ctx, func() bool { return answers(ctx, http.DefaultClient, clientURL+"/health", "") }); err != nil {
 		return nil, err
 	}
-	if c.apiserver, err = run(ctx, dir, o.APIServer,
+	apiserver, err := c.run(ctx, o.APIServer,
 		"--etcd-servers", clientURL, "--bind-address", "127.0.0.1", "--secure-port", secure, "--cert-dir", filepath.Join(dir, "certificates"),
 		// No other host is to reach it, and a machine without a default route has no address to tell.
 		"--advertise-address", "192.0.2.1", "--endpoint-reconciler-type", "none",
 		"--token-auth-file", filepath.Join(dir, "tokens.csv"), "--authorization-mode", "RBAC",
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", "10.96.0.0/16",
 		"--service-account-key-file", filepath.Join(dir, "accounts.key"), "--service-account-signing-key-file", filepath.Join(dir, "accounts.key"),
-	); err != nil {
+	)
+	if err != nil {
 		return nil, err
 	}
 	url := "https://127.0.0.1:" + secure
-	if err := c.apiserver.until(ctx, func() bool {
-		certificate, err := os.ReadFile(filepath.Join(dir, "certificates", "apiserver.crt"))
+	if err := apiserver.until(ctx, func() bool {
+		certificate, err := os.ReadFile(c.authority())
 		if err != nil {
 			return false
 		}
@@ -112,12 +117,27 @@ func start(ctx context.Context, o Options, dir string) (c *ControlPlane, err err
 
 // Stop ends the daemons; nothing of them is left when it returns.
 func (c *ControlPlane) Stop() {
-	for _, d := range []*daemon{c.apiserver, c.etcd} {
-		if d != nil {
-			_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) // it may have ended already; its data is thrown away
-			<-d.done
+	for _, d := range slices.Backward(c.daemons) {
+		_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) // it may have ended already; its data is thrown away
+		<-d.done
+	}
+}
+
+// Alive is an error that names a daemon which has ended by itself, with the end of its log.
+func (c *ControlPlane) Alive() error {
+	for _, d := range c.daemons {
+		select {
+		case <-d.done:
+			return fmt.Errorf("%s has ended; the end of its log:\n%s", d.name(), tail(d.log))
+		default:
 		}
 	}
+	return nil
+}
+
+// authority is the file of the certificate that the API server is known by.
+func (c *ControlPlane) authority() string {
+	return filepath.Join(c.dir, "certificates", "apiserver.crt")
 }
 
 func answers(ctx context.Context, client *http.Client, url, token string) bool {
@@ -143,15 +163,17 @@ type daemon struct {
 	done chan struct{} // closed when it has ended
 }
 
+func (d *daemon) name() string { return filepath.Base(d.cmd.Path) }
+
 // run starts a daemon that dies with this process, however this one ends.
-func run(ctx context.Context, dir, path string, args ...string) (*daemon, error) {
+func (c *ControlPlane) run(ctx context.Context, path string, args ...string) (*daemon, error) {
 	name := filepath.Base(path)
-	output, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	output, err := os.OpenFile(filepath.Join(c.dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log of %s: %w", name, err)
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
+	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	d := &daemon{cmd: cmd, log: output.Name(), done: make(chan struct{})}
 	started := make(chan error)
@@ -169,6 +191,7 @@ func run(ctx context.Context, dir, path string, args ...string) (*daemon, error)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
+	c.daemons = append(c.daemons, d)
 	return d, nil
 }
 
@@ -182,9 +205,9 @@ func (d *daemon) until(ctx context.Context, ready func() bool) error {
 		}
 		select {
 		case <-d.done:
-			return fmt.Errorf("%s ended before it was ready; the end of its log:\n%s", filepath.Base(d.cmd.Path), tail(d.log))
+			return fmt.Errorf("%s ended before it was ready; the end of its log:\n%s", d.name(), tail(d.log))
 		case <-ctx.Done():
-			return fmt.Errorf("%s was not ready in time: %w; the end of its log:\n%s", filepath.Base(d.cmd.Path), ctx.Err(), tail(d.log))
+			return fmt.Errorf("%s was not ready in time: %w; the end of its log:\n%s", d.name(), ctx.Err(), tail(d.log))
 		case <-tick.C:
 		}
 	}

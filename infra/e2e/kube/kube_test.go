@@ -30,7 +30,7 @@ func start(t *testing.T) (context.Context, *controlplane.ControlPlane) {
 	if o.APIServer == "" || o.Etcd == "" {
 		t.Skip("needs a kube-apiserver and etcd: `make e2e` builds and finds them")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	c, err := controlplane.Start(ctx, o)
 	if err != nil {
@@ -119,47 +119,65 @@ func rank(o object) int {
 	return 1
 }
 
-// Every object of every environment is accepted as it is: no field unknown, none
-// dropped or changed, nothing warned of, and nothing left to change when it is
-// applied once more.
-func TestEnvironmentsAreAccepted(t *testing.T) {
+// Every object of every environment is accepted as it is, and controllers make of
+// it what the plan wants.
+func TestEnvironments(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(plans, "*.golden.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden plans: %v", err)
 	}
-	for _, file := range files {
+	for i, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".golden.yaml"), func(t *testing.T) {
+			t.Parallel()
 			ctx, c := start(t)
 			all := objects(t, file)
 			if len(all) == 0 {
 				t.Fatal("the plan has no objects")
 			}
+			beAccepted(ctx, t, c, all)
 			for _, o := range all {
-				first := apply(ctx, t, c, o)
-				if lost := missing("", o, first); lost != "" {
-					t.Errorf("%s: the server keeps something else: %s", title(o), lost)
-				}
-				second := apply(ctx, t, c, o)
-				// Who set a field is noted anew where the server set the object's status when it was made.
-				for _, noted := range []string{"managedFields", "resourceVersion"} {
-					delete(child(first, "metadata"), noted)
-					delete(child(second, "metadata"), noted)
-				}
-				if changed := missing("", first, second) + missing("", second, first); changed != "" {
-					t.Errorf("%s: applied twice, it changes twice: %s", title(o), changed)
+				if _, kind := controlplane.Kind(o); kind == "Gateway" {
+					if certificate, _ := ended(t, o); certificate != nil {
+						apply(ctx, t, c, certificate)
+						apply(ctx, t, c, o)
+					}
 				}
 			}
-			admitted := 0
-			apply(ctx, t, c, defaultAccount(all))
-			for _, o := range all {
-				if pod := podOf(o); pod != nil {
-					admit(ctx, t, c, pod)
-					admitted++
-				}
-			}
-			t.Logf("%d objects accepted, %d workloads' pods admitted as restricted", len(all), admitted)
+			inhabit(ctx, t, c, ownNetwork(t), file, "", fmt.Sprintf("127.0.1.%d", i+1))
+			becomeReady(ctx, t, c, all)
 		})
 	}
+}
+
+// beAccepted applies objects: no field is unknown, none dropped or changed, nothing
+// warned of, and nothing left to change when they are applied once more.
+func beAccepted(ctx context.Context, t *testing.T, c *controlplane.ControlPlane, all []object) {
+	t.Helper()
+	for _, o := range all {
+		first := apply(ctx, t, c, o)
+		if lost := missing("", o, first); lost != "" {
+			t.Errorf("%s: the server keeps something else: %s", title(o), lost)
+		}
+		second := apply(ctx, t, c, o)
+		// Who set a field is noted anew where the server set the object's status when it was made.
+		for _, noted := range []string{"managedFields", "resourceVersion"} {
+			delete(child(first, "metadata"), noted)
+			delete(child(second, "metadata"), noted)
+		}
+		if changed := missing("", first, second) + missing("", second, first); changed != "" {
+			t.Errorf("%s: applied twice, it changes twice: %s", title(o), changed)
+		}
+	}
+	admitted := 0
+	apply(ctx, t, c, defaultAccount(all))
+	for _, o := range all {
+		if pod := podOf(o); pod != nil {
+			admit(ctx, t, c, pod)
+			admitted++
+		}
+	}
+	t.Logf("%d objects accepted, %d workloads' pods admitted as restricted", len(all), admitted)
 }
 
 // apply applies an object that the server must take without a word.
@@ -254,6 +272,7 @@ func missing(path string, want, got any) string {
 
 // What would hurt, or would silently not do what it says, is refused.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	ctx, c := start(t)
 	all := objects(t, filepath.Join(plans, "prod.golden.yaml"))
 	for _, o := range all {
@@ -305,6 +324,7 @@ func TestRefusals(t *testing.T) {
 
 // The namespace lets no pod in that could hurt its node.
 func TestUnrestrictedPodsAreRefused(t *testing.T) {
+	t.Parallel()
 	ctx, c := start(t)
 	all := objects(t, filepath.Join(plans, "prod.golden.yaml"))
 	for _, o := range all {

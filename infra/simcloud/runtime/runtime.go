@@ -56,6 +56,9 @@ type Options struct {
 	// RestartDelay is the wait before the second restart, doubling with each one after
 	// it up to thirty times as much; 10 s by default.
 	RestartDelay time.Duration
+	// Address gives the pod of a serial number its address, which is this machine's
+	// own; by default one of loopback.
+	Address func(serial uint64) string
 }
 
 // Runtime runs pods. Its Notifier tells of every change to them.
@@ -69,6 +72,7 @@ type Runtime struct {
 	images       *Images
 	logger       *slog.Logger
 	restartDelay time.Duration
+	address      func(serial uint64) string
 	spawner      *spawner // of Run
 
 	mu   sync.Mutex
@@ -81,11 +85,16 @@ func New(o Options) (*Runtime, error) {
 	if err := removeAll(filepath.Join(o.Directory, "pods")); err != nil {
 		return nil, err
 	}
-	return &Runtime{
+	r := &Runtime{
 		directory: o.Directory, buckets: cmp.Or(o.Buckets, filepath.Join(o.Directory, "buckets")), objects: o.Objects, secrets: o.Secrets, images: o.Images, logger: o.Logger,
 		restartDelay: cmp.Or(o.RestartDelay, 10*time.Second),
+		address:      o.Address,
 		pods:         map[string]*pod{},
-	}, nil
+	}
+	if r.address == nil {
+		r.address = r.loopback
+	}
+	return r, nil
 }
 
 // Run makes what runs agree with what was asked for until the context ends, then
@@ -133,7 +142,7 @@ func (r *Runtime) create(owner store.Key, revision string, template corev1.PodTe
 	name := fmt.Sprintf("%s-%s-%04x", owner.Name, revision, serial)
 	p := &pod{
 		runtime: r, owner: owner, namespace: owner.Namespace, name: name, uid: string(uuid.NewUUID()),
-		address: r.addressOf(serial), revision: revision, template: template,
+		address: r.address(serial), revision: revision, template: template,
 		directory: filepath.Join(r.directory, "pods", owner.Namespace, name),
 		created:   time.Now(), hurry: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -165,9 +174,9 @@ func (r *Runtime) terminate(p *pod) {
 	}
 }
 
-// addressOf gives each pod its own loopback address. Environments of one machine
+// loopback gives each pod its own loopback address. Environments of one machine
 // start at different ones, so that they hardly ever meet.
-func (r *Runtime) addressOf(serial uint64) string {
+func (r *Runtime) loopback(serial uint64) string {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(r.directory)) // never fails
 	sum := hash.Sum64()
