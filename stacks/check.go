@@ -44,6 +44,7 @@ func check(s *Settings, r *RefusalError, unreadable bool) {
 	checkBackup(s, r)
 	checkWatching(s, r)
 	checkSplit(s, r)
+	checkRollout(s, r)
 	checkRecovery(s, r)
 }
 
@@ -362,6 +363,16 @@ func checkSplit(s *Settings, r *RefusalError) {
 		if slot.image == "" && slot.weight > 0 {
 			r.add(slot.key, "is %d: the slot has no image, so its share of requests would be lost", slot.weight)
 		}
+	}
+}
+
+func checkRollout(s *Settings, r *RefusalError) {
+	o := s.Rollout
+	if o.After == "" {
+		return
+	}
+	if before := Environment(o.After); !before.Known() || before == s.Environment {
+		r.add("rolloutAfter", "is %q: must be another environment, one of %v", o.After, Environments())
 	}
 }
 

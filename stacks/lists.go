@@ -7,6 +7,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ var (
 	_ encoding.TextUnmarshaler = (*Days)(nil)
 	_ encoding.TextUnmarshaler = (*Freezes)(nil)
 	_ encoding.TextUnmarshaler = (*Emails)(nil)
+	_ encoding.TextUnmarshaler = (*Stages)(nil)
 )
 
 // Range is a range of addresses, written as "10.10.0.0/20".
@@ -116,6 +118,38 @@ func (e *Emails) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%s: must be an address, like oncall@coditect.ai", word)
 		}
 		*e = append(*e, word)
+	}
+	return nil
+}
+
+// Stage is a share of requests and how long it must go well.
+type Stage struct {
+	Percent int
+	Soak    time.Duration
+}
+
+// Stages are written as "10=1h,50=4h,100=24h".
+type Stages []Stage
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *Stages) UnmarshalText(text []byte) error {
+	*s = nil
+	last := 0
+	for _, word := range words(text) {
+		share, long, _ := strings.Cut(word, "=")
+		percent, err := strconv.Atoi(share)
+		if err != nil || percent <= last || percent > 100 {
+			return fmt.Errorf("%s: must be a percentage above the one before, up to 100, and a time, like 10=1h", word)
+		}
+		soak, err := time.ParseDuration(long)
+		if err != nil || soak < time.Second || soak > 30*24*time.Hour {
+			return fmt.Errorf("%s: the time must be 1s to 720h, like 10=1h", word)
+		}
+		*s = append(*s, Stage{percent, soak})
+		last = percent
+	}
+	if last != 100 {
+		return errors.New("must end with all requests, like 10=1h,50=4h,100=24h")
 	}
 	return nil
 }

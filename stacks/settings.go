@@ -63,6 +63,7 @@ type Settings struct {
 	Backup     Backup
 	Monitoring Monitoring
 	Delivery   Delivery
+	Rollout    Rollout
 	Recovery   Recovery
 }
 
@@ -239,6 +240,25 @@ type Delivery struct {
 	Repository string `key:"deliveryRepository" doc:"GitHub repository whose tags are built, OWNER/NAME; empty for none"`
 	Tag        string `key:"deliveryTag" default:"^v[0-9]" doc:"Regular expression of the tags that are built"`
 	ClientSum  string `key:"deliveryClientSum" doc:"SHA-256 of FoundationDB's client package of databaseVersion, which goes into the image"`
+}
+
+// Rollout is how a release goes out; a change of it takes effect with the next one.
+type Rollout struct {
+	Stages   Stages        `key:"rolloutStages" default:"10=1h,50=4h,100=24h" doc:"Stages of a release: percent of requests, and the time that each must go well"`
+	Approval bool          `key:"rolloutApproval" default:"false" doc:"Ask a person before each stage"`
+	After    string        `key:"rolloutAfter" doc:"Environment that a release must have gone through first; empty for none"`
+	AfterFor time.Duration `key:"rolloutAfterFor" default:"24h" min:"1m" max:"720h" doc:"Time that it must have had all requests there, and have gone well"`
+	Requests int           `key:"rolloutRequests" default:"500" min:"20" max:"1000000" doc:"Requests of the release below which it is not judged"`
+	Errors   int           `key:"rolloutErrors" default:"5" min:"1" max:"50" doc:"Percent of its requests that may fail, whatever the former release does"`
+	P99      int           `key:"rolloutP99Milliseconds" default:"500" min:"10" max:"60000" doc:"Milliseconds that 99 of 100 requests may take"`
+	P99Ratio int           `key:"rolloutP99Ratio" default:"150" min:"100" max:"1000" doc:"The same in percent of the former release's"`
+	Restarts int           `key:"rolloutRestarts" default:"1" min:"0" max:"100" doc:"Restarts of its pods that a stage may see"`
+	Unready  time.Duration `key:"rolloutUnready" default:"5m" min:"1s" max:"1h" doc:"Time that pods of it may be missing"`
+	Window   time.Duration `key:"rolloutWindow" default:"5m" min:"5s" max:"1h" doc:"The last minutes, which are judged beside the whole stage"`
+	Deploy   time.Duration `key:"rolloutDeploy" default:"30m" min:"1m" max:"24h" doc:"Time in which its pods must be ready"`
+	Shift    time.Duration `key:"rolloutShift" default:"15m" min:"10s" max:"24h" doc:"Time in which new weights must be in force"`
+	Hold     time.Duration `key:"rolloutHold" default:"24h" min:"1m" max:"720h" doc:"Time that is waited for a person's decision, or for measurements, before it goes back"`
+	Retain   time.Duration `key:"rolloutRetain" default:"168h" min:"10s" max:"2160h" doc:"Time that the former release is kept for an instant return"`
 }
 
 // Phase is how far a recovery has come.

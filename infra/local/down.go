@@ -8,6 +8,8 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
+
+	"coditect.ai/platform/infra/slots"
 )
 
 // Down takes the environment away through the engine, ends the simulated
@@ -32,7 +34,7 @@ func (e *Environment) Down(ctx context.Context, keepData bool) error {
 	if err := cloud.SetReclaimPolicy(ctx, keepData); err != nil {
 		return fmt.Errorf("tell the simulated cloud what to do with volumes: %w", err)
 	}
-	s, err := e.openStack(ctx, cloud.Providers(), keepRelease)
+	s, err := e.openStack(ctx, cloud.Providers(), slots.Keep)
 	if err != nil {
 		return err
 	}

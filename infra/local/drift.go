@@ -5,6 +5,7 @@ import (
 
 	"coditect.ai/platform/infra/drift"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/slots"
 )
 
 // Drift compares the environment with what its last update made of it.
@@ -18,7 +19,7 @@ func (e *Environment) Drift(ctx context.Context) (drift.Report, error) {
 		return drift.Report{}, err
 	}
 	defer unlock()
-	s, err := e.openStack(ctx, cloud.Providers(), keepRelease)
+	s, err := e.openStack(ctx, cloud.Providers(), slots.Keep)
 	if err != nil {
 		return drift.Report{}, err
 	}

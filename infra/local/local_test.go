@@ -13,6 +13,7 @@ import (
 
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/slots"
 )
 
 // settings makes a configuration of the project's own keys.
@@ -44,7 +45,7 @@ func TestOverlay(t *testing.T) {
 		},
 		"going down keeps the release": {
 			map[string]string{"serviceImageBlue": "old", "serviceReplicas": "7"},
-			keepRelease,
+			slots.Keep,
 			map[string]string{"serviceImageBlue": "old"},
 		},
 	}

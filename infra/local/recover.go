@@ -33,8 +33,8 @@ import (
 // What follows is what a recovery asks of an environment, each part of it fit
 // to be done again.
 
-// settled are the environment's settings, read without the engine.
-func (e *Environment) settled() (stacks.Settings, error) {
+// Settled are the environment's settings, read without the engine.
+func (e *Environment) Settled() (stacks.Settings, error) {
 	text, err := os.ReadFile(filepath.Join(e.root, engine.File(Name)))
 	if err != nil {
 		return stacks.Settings{}, fmt.Errorf("read %s: %w", engine.File(Name), err)
@@ -58,13 +58,13 @@ func (e *Environment) settled() (stacks.Settings, error) {
 
 // bucket is the directory of the environment's backups.
 func (e *Environment) bucket() (string, error) {
-	s, err := e.settled()
+	s, err := e.Settled()
 	return filepath.Join(e.outside, "buckets", s.BackupBucket()), err
 }
 
 // records is the directory of the embedded engine.
 func (e *Environment) records() (string, error) {
-	s, err := e.settled()
+	s, err := e.Settled()
 	return simruntime.ClaimDirectory(e.path("simcloud"), s.Cloud.Namespace, database.EmbeddedVolume), err
 }
 

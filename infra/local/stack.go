@@ -26,9 +26,6 @@ import (
 // orphanWait bounds how long an update waits for the engine of a killed command to end.
 const orphanWait = 30 * time.Second
 
-// release changes what the slots hold: get reads what they held at the last update, set says what they shall hold.
-type release func(get func(key string) string, set func(key, value string))
-
 // openStack opens the environment on the engine, with what next puts into the
 // slots on top of the committed settings.
 func (e *Environment) openStack(ctx context.Context, providers string, next release) (*engine.Stack, error) {

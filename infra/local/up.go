@@ -148,13 +148,16 @@ func (e *Environment) giveSecret(ctx context.Context, cloud *daemon.Client, newS
 	return nil
 }
 
+// imageRepository is where the service's images are in the simulated registry.
+const imageRepository = "registry.local/coditect/" + contract.Binary
+
 // pushImage puts the service's binary into the simulated registry and returns its reference by digest.
 func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (string, error) {
 	binary, err := serviceBinary()
 	if err != nil {
 		return "", err
 	}
-	image, err := cloud.PushImage(ctx, "registry.local/coditect/"+contract.Binary, binary)
+	image, err := cloud.PushImage(ctx, imageRepository, binary)
 	if err != nil {
 		return "", fmt.Errorf("push the service's image: %w", err)
 	}
@@ -207,11 +210,15 @@ func address(s *engine.Stack) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Settings.Gateway.LocalPort))
 }
 
-// update runs the program and returns how many resources changed.
-func (e *Environment) update(ctx context.Context, s *engine.Stack) (int, error) {
+// update runs the program and returns how many resources changed; with targets, of those alone.
+func (e *Environment) update(ctx context.Context, s *engine.Stack, targets ...string) (int, error) {
 	ch := make(chan events.EngineEvent)
 	p := e.follow(ch)
-	_, err := s.Up(ctx, optup.EventStreams(ch), optup.SuppressOutputs(), optup.SuppressProgress())
+	options := []optup.Option{optup.EventStreams(ch), optup.SuppressOutputs(), optup.SuppressProgress()}
+	if len(targets) > 0 {
+		options = append(options, optup.Target(targets))
+	}
+	_, err := s.Up(ctx, options...)
 	p.wait()
 	if err != nil {
 		return p.changes, e.failure(ctx, "The update", p, err)

@@ -387,3 +387,19 @@ func (p Plan) check() error {
 	}
 	return errors.Join(faults...)
 }
+
+// PlanOf is the plan that an environment's settings ask for.
+func PlanOf(s stacks.Rollout) Plan {
+	p := Plan{
+		Approval: s.Approval,
+		Limits: Limits{
+			Requests: float64(s.Requests), Errors: float64(s.Errors) / 100, P99: time.Duration(s.P99) * time.Millisecond, P99Ratio: float64(s.P99Ratio) / 100,
+			Restarts: s.Restarts, Unready: s.Unready, Window: s.Window,
+		},
+		Retain: s.Retain, Deploy: s.Deploy, Shift: s.Shift, Hold: s.Hold,
+	}
+	for _, stage := range s.Stages {
+		p.Stages = append(p.Stages, Stage(stage))
+	}
+	return p
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ func operations(env *local.Environment) journal.Journal {
 func operation(cmd *cobra.Command, env *local.Environment, do func(context.Context) error) error {
 	ctx := cmd.Context()
 	entry := journal.Entry{
-		ID: rand.Text(), At: time.Now().UTC(), Actor: actor(), Environment: local.Name, Command: cmd.Name(), Outcome: journal.Begun,
+		ID: rand.Text(), At: time.Now().UTC(), Actor: actor(), Environment: named(cmd), Command: strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "), Outcome: journal.Begun,
 	}
 	record := func() {
 		if err := operations(env).Append(entry); err != nil {
@@ -46,6 +47,14 @@ func operation(cmd *cobra.Command, env *local.Environment, do func(context.Conte
 	}
 	record()
 	return err
+}
+
+// named is the environment that the command was given.
+func named(cmd *cobra.Command) string {
+	if flag := cmd.Flags().Lookup("env"); flag != nil {
+		return flag.Value.String()
+	}
+	return local.Name
 }
 
 // actor is who runs the command.

@@ -1,0 +1,157 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/engine"
+	"coditect.ai/platform/infra/metrics"
+	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/rollout"
+	"coditect.ai/platform/infra/service"
+	"coditect.ai/platform/infra/slots"
+	"coditect.ai/platform/stacks"
+)
+
+// Releases is the environment as a rollout sees it.
+func (e *Environment) Releases() rollout.Environment { return releases{e} }
+
+type releases struct{ *Environment }
+
+// Configured implements [rollout.Environment]: the release settings are those
+// of the engine's workspace.
+func (r releases) Configured(context.Context) (rollout.Split, error) {
+	split := rollout.Split{Images: map[stacks.Slot]string{}, Weights: rollout.Weights{}}
+	text, err := os.ReadFile(r.path("pulumi", engine.File(Name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return split, problem.New(err, "the local environment was never up: `make up` brings it up.")
+	}
+	if err != nil {
+		return split, fmt.Errorf("read the engine's settings: %w", err)
+	}
+	last, err := engine.Parse(r.root, Name, text)
+	if err != nil {
+		return split, err
+	}
+	return slots.Read(func(key string) string { return engine.Text(last[engine.Key(key)]) })
+}
+
+// Deploy implements [rollout.Environment].
+func (r releases) Deploy(ctx context.Context, slot stacks.Slot, image string) error {
+	return r.reconfigure(ctx, slots.Hold(slot, image), slots.Targets(slot)...)
+}
+
+// Shift implements [rollout.Environment].
+func (r releases) Shift(ctx context.Context, weights rollout.Weights) error {
+	return r.reconfigure(ctx, slots.Weigh(weights), slots.RouteTarget)
+}
+
+// Traffic implements [rollout.Environment]. The simulated load balancer has no
+// weights but the route's, and takes them at once.
+func (r releases) Traffic(ctx context.Context) (rollout.Traffic, error) {
+	status, err := r.Look(ctx)
+	if err != nil {
+		return rollout.Traffic{}, err
+	}
+	for _, route := range status.Routes {
+		if route.Path != contract.BasePath {
+			continue
+		}
+		t := rollout.Traffic{Accepted: true, Weights: rollout.Weights{}, Requests: map[stacks.Slot]float64{}}
+		for _, slot := range stacks.Slots() {
+			for _, backend := range route.Backends {
+				if backend.Service == service.SlotName(string(slot)) {
+					t.Weights[slot], t.Requests[slot] = backend.Weight, float64(backend.Recent)
+				}
+			}
+		}
+		t.Asked = t.Weights
+		return t, nil
+	}
+	return rollout.Traffic{}, errors.New("no route leads to the service")
+}
+
+// Pods implements [rollout.Environment].
+func (r releases) Pods(ctx context.Context, slot stacks.Slot) (rollout.Pods, error) {
+	status, err := r.Look(ctx)
+	if err != nil {
+		return rollout.Pods{}, err
+	}
+	pods := rollout.Pods{}
+	for _, workload := range status.Workloads {
+		if workload.Name != service.SlotName(string(slot)) {
+			continue
+		}
+		pods.Desired, pods.Ready = workload.Desired, workload.Ready
+		var images []string
+		for _, pod := range workload.Pods {
+			if pod.Terminating {
+				continue
+			}
+			for _, c := range pod.Containers {
+				images = append(images, c.Image)
+				pods.Restarts += c.Restarts
+			}
+		}
+		slices.Sort(images)
+		if images = slices.Compact(images); len(images) == 1 {
+			pods.Image = images[0]
+		}
+	}
+	return pods, nil
+}
+
+// reconfigure applies what a release changes to the resources that it concerns, and to nothing else.
+func (e *Environment) reconfigure(ctx context.Context, next release, only ...string) error {
+	unlock, err := e.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	doubtful := e.cutOff()
+	cloud, err := e.Cloud(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := e.openStack(ctx, cloud.Providers(), next)
+	if err != nil {
+		return err
+	}
+	done, err := e.begin()
+	if err != nil {
+		return err
+	}
+	if doubtful {
+		if err := e.heal(ctx, s); err != nil {
+			return err
+		}
+	}
+	if _, err := e.update(ctx, s, only...); err != nil {
+		return err
+	}
+	return done()
+}
+
+// Metrics is the database of what the environment's pods tell of themselves.
+func (e *Environment) Metrics(context.Context) (*metrics.Prometheus, error) {
+	return nil, fmt.Errorf("%w: nothing in the local environment collects metrics", metrics.ErrNoData)
+}
+
+// PushRelease puts another build of the service into the environment's registry
+// and returns its reference.
+func (e *Environment) PushRelease(ctx context.Context, binary string) (string, error) {
+	cloud, err := e.Cloud(ctx)
+	if err != nil {
+		return "", err
+	}
+	image, err := cloud.PushImage(ctx, imageRepository, binary)
+	if err != nil {
+		return "", fmt.Errorf("push the release's image: %w", err)
+	}
+	return image, nil
+}
