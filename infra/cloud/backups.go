@@ -127,3 +127,11 @@ func (e *Environment) read(ctx context.Context, name string, into any) error {
 	}
 	return nil
 }
+
+// Counted is the newest count of the present generation, and when it was taken;
+// none where there is none. It is up to an hour old.
+func (e *Environment) Counted(ctx context.Context) (contract.Inventory, time.Time, error) {
+	var m contract.Manifest
+	err := e.counted(ctx, &m, e.Stack.Settings().BackupName(), time.Unix(1<<40, 0))
+	return m.Inventory, m.InventoryAt, err
+}

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -179,9 +180,7 @@ func (e *Environment) Infrastructure(ctx context.Context) error {
 // phase brings the environment to one.
 func (e *Environment) phase(ctx context.Context, phase stacks.Phase, more map[string]string) error {
 	settings := map[string]string{keyPhase: string(phase)}
-	for key, value := range more {
-		settings[key] = value
-	}
+	maps.Copy(settings, more)
 	_, err := e.Stack.Update(ctx, settings)
 	return err
 }

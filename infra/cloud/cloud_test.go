@@ -99,7 +99,7 @@ func TestKilledAnywhere(t *testing.T) {
 					w.lose()
 				}
 				w.dies(n, behind)
-				p, err := w.recover(store, replace)
+				_, err := w.recover(store, replace)
 				if err == nil {
 					break // there are fewer acts
 				}
@@ -108,7 +108,8 @@ func TestKilledAnywhere(t *testing.T) {
 				}
 				deaths++
 				w.dies(-1, false)
-				if p, err = w.recover(store, replace); err != nil {
+				p, err := w.recover(store, replace)
+				if err != nil {
 					t.Fatalf("killed at act %d (behind it: %t, replacing: %t): the next ends with %v", n, behind, replace, err)
 				}
 				w.final(t, p)

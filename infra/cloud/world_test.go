@@ -299,7 +299,9 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	defer w.mu.Unlock()
 	answer := func(status int, data any) {
 		rw.WriteHeader(status)
-		_ = json.NewEncoder(rw).Encode(map[string]any{"data": data}) // the client may have gone
+		if err := json.NewEncoder(rw).Encode(map[string]any{"data": data}); err != nil {
+			w.t.Log(err) // the client may have gone
+		}
 	}
 	phase := stacks.Phase(w.applied[keyPhase])
 	switch {

@@ -42,7 +42,7 @@ func TestStackOfARecovery(t *testing.T) {
 	})
 	w := &world{cloud: simulated, home: t.TempDir(), env: stacks.Dev}
 	s := &cloud.EngineStack{
-		Open: func(context.Context) (*engine.Stack, error) { return w.open(t, nil), nil },
+		Open: func(context.Context) (*engine.Stack, error) { return w.open(t, nil), nil }, //nolint:contextcheck // the test has its own
 		Dir:  w.home, Address: program.OutputAddress, Kubeconfig: program.OutputKubeconfig, Say: t.Logf,
 	}
 	ctx := t.Context()
