@@ -33,8 +33,8 @@ const (
 // apiTarget is where the API tells its metrics.
 var apiTarget = monitoring.Target{App: service.App, PortName: service.InternalPortName, Path: contract.MetricsPath}
 
-// localInterval is the pause between two scrapes on this machine, where a rehearsal has no time to lose.
-const localInterval = time.Second
+// LocalInterval is the pause between two scrapes on this machine, where a rehearsal has no time to lose.
+const LocalInterval = time.Second
 
 // makePages makes what is served beside the API, where there is an image of it.
 func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, records pod.Part, providers pulumi.ResourceOption) ([]gateway.Page, error) {
