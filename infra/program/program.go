@@ -39,6 +39,7 @@ const (
 	OutputEngine     = "engine"   // database engine
 	OutputDNS        = "dns"      // records that the host's name servers must have
 	OutputBackups    = "backups"  // URL of the backups' bucket
+	OutputFixed      = "fixed"    // settings that cannot change any more, as they were at the last update
 	OutputKubeconfig = "kubeconfig"
 )
 
@@ -54,7 +55,18 @@ func Deploy(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	return deploy(ctx, settings)
+	may := allowed(os.Getenv(EnvAllowReplace))
+	if err := may.settled(ctx, settings); err != nil {
+		return err
+	}
+	all := &extras{may.lift}
+	if err := all.register(ctx); err != nil {
+		return err
+	}
+	if err := deploy(ctx, settings, all); err != nil {
+		return err
+	}
+	return may.used()
 }
 
 // configuration collects what the stack sets. The SDK answers for one key at a
@@ -82,11 +94,11 @@ func configuration(ctx *pulumi.Context) (map[string]string, error) {
 }
 
 // deploy makes the components, from what others need to what needs others.
-func deploy(ctx *pulumi.Context, s stacks.Settings) error {
+func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 	checkImage := serving(s)
 	s = atPhase(s)
 	labels := pulumi.StringMap{"platform": pulumi.String(Project), "environment": pulumi.String(string(s.Environment))}
-	ground, err := lay(ctx, s, labels)
+	ground, err := lay(ctx, s, labels, all)
 	if err != nil {
 		return err
 	}
