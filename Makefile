@@ -74,8 +74,8 @@ image: .verify-binary ## build the service's OCI image (embedded engine) without
 .verify-binary:
 	@$(build_command) verify-binary app ./cmd/verify-binary "$(BIN)/verify-binary"
 
-pulumi: ## build the pinned Pulumi command line into .bin, where none is on PATH
-	@command -v pulumi >/dev/null || $(build_command) pulumi infra/tools/pulumi \
+pulumi: ## build the pinned Pulumi command line into .bin, where the one on PATH is not that version
+	@[ "$$(pulumi version 2>/dev/null)" = "$(PULUMI_VERSION)" ] || $(build_command) pulumi infra/tools/pulumi \
 		github.com/pulumi/pulumi/pkg/v3/cmd/pulumi "$(BIN)/pulumi" \
 		-ldflags "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$(PULUMI_VERSION)"
 

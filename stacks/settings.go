@@ -183,9 +183,9 @@ type Service struct {
 type Gateway struct {
 	WeightBlue     int           `key:"gatewayWeightBlue" default:"100" min:"0" max:"100" doc:"Percent of requests that go to slot blue"`
 	WeightGreen    int           `key:"gatewayWeightGreen" default:"0" min:"0" max:"100" doc:"Percent of requests that go to slot green"`
-	Host           string        `key:"gatewayHost" doc:"Host name that the gateway answers to"`
-	AddressName    string        `key:"gatewayAddressName" default:"coditect-gateway" doc:"Name of the reserved global address"`
-	CertificateMap string        `key:"gatewayCertificateMap" default:"coditect-gateway" doc:"Name of the Certificate Manager map with the host's certificate"`
+	Host           string        `key:"gatewayHost" doc:"Host name that the gateway answers to" immutable:"the certificate would be replaced, and nobody answers at the new name until its records and its certificate are there"`
+	AddressName    string        `key:"gatewayAddressName" default:"coditect-gateway" doc:"Name of the reserved global address" immutable:"the address would be replaced, and the host's record leads to the old one"`
+	CertificateMap string        `key:"gatewayCertificateMap" default:"coditect-gateway" doc:"Name of the Certificate Manager map with the host's certificate" immutable:"the certificate would be replaced, and requests fail until the new one is issued"`
 	Timeout        time.Duration `key:"gatewayTimeout" default:"30s" min:"1s" max:"1h" doc:"Time after which the load balancer gives up on an answer"`
 	DrainTimeout   time.Duration `key:"gatewayDrainTimeout" default:"60s" min:"1s" max:"1h" doc:"Time that requests under way are given when a pod leaves"`
 	LogPercent     int           `key:"gatewayLogPercent" default:"100" min:"0" max:"100" doc:"Percent of requests that the load balancer logs"`

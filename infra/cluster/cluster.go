@@ -142,8 +142,9 @@ func (c *Cluster) provision(ctx *pulumi.Context, args Args) error {
 	}
 	made, err := google.New(ctx, google.ClusterType, args.Name, args.cluster(account),
 		pulumi.Parent(c), pulumi.Protect(args.Protect), pulumi.DependsOn(args.Needs),
-		// The pool that the cluster begins with is removed at once; what it was made of says nothing.
-		pulumi.IgnoreChanges([]string{"initialNodeCount", "nodeConfig"}))
+		// The pool that the cluster begins with is removed at once; what it was made of says
+		// nothing. Other words would replace the cluster.
+		pulumi.IgnoreChanges([]string{"initialNodeCount", "nodeConfig", "description"}))
 	if err != nil {
 		return err
 	}

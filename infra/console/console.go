@@ -147,11 +147,17 @@ func (c *Console) look(ctx context.Context) Snapshot {
 		asked.Go(func() { failures[i] = source.Fill(ctx, &parts[i]) })
 	}
 	asked.Wait()
-	s := Snapshot{At: c.options.Now(), Environment: c.options.Environment, Actions: c.options.Actions, Run: c.runner.last()}
+	s := Snapshot{At: c.options.Now(), Environment: c.options.Environment, Run: c.runner.last()}
 	for i, part := range parts {
 		s.merge(part)
 		if failures[i] != nil {
 			s.Unread = append(s.Unread, c.options.Sources[i].Name+": "+failures[i].Error())
+		}
+	}
+	for _, action := range c.options.Actions {
+		// What has just run stays, with what came of it.
+		if action.When == nil || action.When(s) || s.Run != nil && s.Run.Action == action.ID {
+			s.Actions = append(s.Actions, action)
 		}
 	}
 	return s

@@ -58,10 +58,12 @@ type Rollout struct {
 	State   string  `json:"state"`
 	Stages  []Stage `json:"stages"`
 	// Waiting says what it waits for; Until is when it stops waiting, zero if never.
-	Waiting string    `json:"waiting"`
-	Until   time.Time `json:"until"`
-	Stable  Series    `json:"stable"`
-	Canary  Series    `json:"canary"`
+	Waiting string `json:"waiting"`
+	// Attention is what a person is asked to decide; empty if nothing.
+	Attention string    `json:"attention"`
+	Until     time.Time `json:"until"`
+	Stable    Series    `json:"stable"`
+	Canary    Series    `json:"canary"`
 }
 
 // Stage is one step of a release.
@@ -110,6 +112,8 @@ type Action struct {
 	Consequence string `json:"consequence"`
 	// Danger marks what takes traffic or data away.
 	Danger bool `json:"danger"`
+	// When tells whether the page offers it now; without it, always.
+	When func(Snapshot) bool `json:"-"`
 	// Command is what runs; the same may be typed in a terminal.
 	Command []string `json:"command"`
 }

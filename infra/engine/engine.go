@@ -162,19 +162,36 @@ func Text(value config.Value) string {
 	return text
 }
 
-// Explain shortens an engine's error, which carries its whole output, to the
-// lines that say what is wrong, or to the first where none does.
-func Explain(err error) error {
-	var lines []string
+// Explain shortens an engine's error, which carries its whole output, to its [Faults].
+func Explain(err error) error { return errors.New(strings.Join(Faults(err), "; ")) }
+
+// Faults are what an engine's error says is wrong, or its first line where
+// nothing does. A program's own faults keep the lines that they have.
+func Faults(err error) []string {
+	var found []string
+	listing := false // a list that belongs to the error before
 	for line := range strings.Lines(err.Error()) {
 		line = strings.TrimPrefix(strings.TrimSpace(line), "stderr: ")
-		if text, found := strings.CutPrefix(line, "error: "); found {
-			lines = append(lines, text)
+		text, is := strings.CutPrefix(line, "error: ")
+		switch {
+		case is && strings.HasSuffix(text, " occurred:"):
+			listing = true
+		case is:
+			listing = false
+			found = append(found, text)
+		case listing && line != "":
+			if text, first := strings.CutPrefix(line, "* "); first {
+				found = append(found, text)
+			} else if len(found) > 0 {
+				found[len(found)-1] += "\n  " + line
+			}
+		default:
+			listing = false
 		}
 	}
-	text := strings.Join(lines, "; ")
-	if text == "" {
-		text, _, _ = strings.Cut(err.Error(), "\n")
+	if len(found) == 0 {
+		text, _, _ := strings.Cut(err.Error(), "\n")
+		found = []string{text}
 	}
-	return errors.New(text)
+	return found
 }

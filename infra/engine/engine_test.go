@@ -43,3 +43,17 @@ func TestParse(t *testing.T) {
 		t.Errorf("a damaged file: %v", err)
 	}
 }
+
+// TestExplain: of an engine's whole output, what is wrong is told, a program's list of faults with all of its lines.
+func TestExplain(t *testing.T) {
+	for want, output := range map[string]string{
+		"no room":                  "code: 1\nstdout: Updating\n    error: no room\nstderr: ",
+		"first; second":            "stdout: \n error: first\n more of it\n error: second\n",
+		"refused, 2:\n  a\n  b; c": "stdout: \n  error: an unhandled error occurred: 2 errors occurred:\n\t* refused, 2:\n  a\n  b\n\t* c\n\nResources:\n  1 unchanged",
+		"exit status 255":          "exit status 255\ncode: 255",
+	} {
+		if got := Explain(errors.New(output)).Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -82,7 +82,8 @@ func (e *entry) identity(ctx *pulumi.Context) ([]pulumi.Resource, pulumi.StringA
 	address, err := google.New(ctx, google.GlobalAddressType, e.TLS.AddressName, pulumi.Map{
 		"project": project, "name": pulumi.String(e.TLS.AddressName), "addressType": pulumi.String("EXTERNAL"), "ipVersion": pulumi.String("IPV4"),
 		"description": pulumi.String("The entry of " + e.TLS.Host),
-	}, keep...)
+		// Other words would replace the address.
+	}, append([]pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"description"})}, keep...)...)
 	if err != nil {
 		return nil, none, err
 	}

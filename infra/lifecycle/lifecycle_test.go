@@ -10,6 +10,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/program"
@@ -21,6 +22,9 @@ import (
 // there is nothing that the program leaves out.
 func added(env stacks.Environment) map[string]string {
 	digest := strings.Repeat("1", 64)
+	if !env.Cloud() {
+		return map[string]string{"serviceImageBlue": "registry.local/coditect/api@sha256:" + digest}
+	}
 	return map[string]string{
 		"project": "coditect-" + string(env), "projectNumber": "123456789012", "clusterAuthorizedNetworks": "203.0.113.7/32",
 		"serviceImageBlue": "registry.example/coditect/api@sha256:" + digest,
@@ -33,9 +37,31 @@ func added(env stacks.Environment) map[string]string {
 
 // world is an environment on the engine, before simulated clouds of its own.
 type world struct {
-	cloud *simcloud.Cloud
-	home  string
-	env   stacks.Environment
+	cloud   *simcloud.Cloud
+	home    string
+	env     stacks.Environment
+	program pulumi.RunFunc
+}
+
+// begin makes the clouds; there is no environment in them yet.
+func begin(t *testing.T, env stacks.Environment, program pulumi.RunFunc) *world {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the engine takes its time")
+	}
+	if _, err := exec.LookPath("pulumi"); err != nil {
+		t.Skip("no Pulumi on PATH: `make pulumi` builds it")
+	}
+	cloud, err := simcloud.Open(simcloud.Options{Directory: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cloud.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &world{cloud: cloud, home: t.TempDir(), env: env, program: program}
 }
 
 func (w *world) open(t *testing.T, more map[string]string) *engine.Stack {
@@ -43,7 +69,7 @@ func (w *world) open(t *testing.T, more map[string]string) *engine.Stack {
 	values := added(w.env)
 	maps.Copy(values, more)
 	stack, err := engine.Open(t.Context(), engine.Options{
-		Root: filepath.Join("..", ".."), Environment: string(w.env), Home: w.home, Providers: w.cloud.Providers(), Program: program.Deploy,
+		Root: filepath.Join("..", ".."), Environment: string(w.env), Home: w.home, Providers: w.cloud.Providers(), Program: w.program,
 		Overlay: func(_, committed config.Map) config.Map {
 			all := maps.Clone(committed)
 			for name, value := range values {
@@ -69,27 +95,12 @@ func (w *world) up(t *testing.T, more map[string]string) map[string]int {
 }
 
 func TestLifeOfEachEnvironment(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the engine takes its time")
-	}
-	if _, err := exec.LookPath("pulumi"); err != nil {
-		t.Skip("no Pulumi on PATH: `make pulumi` builds it")
-	}
 	for _, env := range stacks.Environments() {
 		if !env.Cloud() {
 			continue // `make up` proves that one, with processes that run
 		}
 		t.Run(string(env), func(t *testing.T) {
-			cloud, err := simcloud.Open(simcloud.Options{Directory: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := cloud.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			w := &world{cloud: cloud, home: t.TempDir(), env: env}
+			w := begin(t, env, program.Deploy)
 			made := w.up(t, nil)
 			if len(made) != 1 || made[string(apitype.OpCreate)] < 100 {
 				t.Errorf("the first update did %v", made)
@@ -105,14 +116,12 @@ func TestLifeOfEachEnvironment(t *testing.T) {
 // destroy is refused as long as the settings protect the environment, and then leaves nothing.
 func (w *world) destroy(t *testing.T) {
 	t.Helper()
-	if w.env != stacks.Dev {
-		_, err := w.open(t, nil).Destroy(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "protect") {
-			t.Errorf("%s: the protected environment: %v", w.env, err)
-		}
-		if len(w.cloud.Objects.List("gcp:container/cluster:Cluster", "")) != 1 {
-			t.Fatalf("%s: the refused destruction took the cluster", w.env)
-		}
+	_, err := w.open(t, nil).Destroy(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "protect") {
+		t.Errorf("%s: the protected environment: %v", w.env, err)
+	}
+	if len(w.cloud.Objects.List("gcp:container/cluster:Cluster", "")) != 1 {
+		t.Fatalf("%s: the refused destruction took the cluster", w.env)
 	}
 	freed := w.up(t, map[string]string{"deletionProtection": "false"})
 	if kinds := slices.Sorted(maps.Keys(freed)); slices.Contains(kinds, string(apitype.OpDelete)) || slices.Contains(kinds, string(apitype.OpReplace)) {

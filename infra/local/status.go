@@ -90,6 +90,14 @@ func (e *Environment) describe(status daemon.Status) {
 			pods(workload)
 		}
 	}
+	switch m := status.Metrics; {
+	case m.Address != "":
+		line("  %s\tPrometheus, %s", m.Address, count(m.Targets, "target"))
+	case m.Trouble != "":
+		line("  nothing is measured: %s", m.Trouble)
+	case m.Targets > 0:
+		line("  Prometheus starts")
+	}
 }
 
 // traffic is the split that was observed since the weights were set.

@@ -177,6 +177,19 @@ func serviceBinary() (string, error) {
 	return binary, nil
 }
 
+// Prometheus is the one built beside this executable, "" where there is none there.
+func Prometheus() string {
+	executable, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	binary := filepath.Join(filepath.Dir(executable), "prometheus")
+	if _, err := os.Stat(binary); err != nil {
+		return ""
+	}
+	return binary
+}
+
 // portIsFree refuses to begin what could not be reached in the end, once patience is over.
 func (e *Environment) portIsFree(ctx context.Context, cloud *daemon.Client, s *engine.Stack, patience time.Duration) error {
 	for deadline := time.Now().Add(patience); ; {

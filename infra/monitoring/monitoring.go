@@ -10,13 +10,10 @@ import (
 	"math"
 	"strings"
 
-	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
-	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apiextensions"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/google"
-	"coditect.ai/platform/infra/pod"
 )
 
 const (
@@ -48,13 +45,6 @@ type Args struct {
 	// Targets are scraped.
 	Targets []Target
 	Labels  pulumi.StringMap
-}
-
-// Target is a workload whose metrics are collected.
-type Target struct {
-	App      string
-	PortName string
-	Path     string
 }
 
 func (a *Args) check() error {
@@ -126,23 +116,7 @@ func (w *watch) make(ctx *pulumi.Context, kind, name string, args pulumi.Map, ne
 
 // collect scrapes the workloads.
 func (w *watch) collect(ctx *pulumi.Context) error {
-	for _, target := range w.Targets {
-		_, err := apiextensions.NewCustomResource(ctx, target.App+"-podmonitoring", &apiextensions.CustomResourceArgs{
-			ApiVersion: pulumi.String("monitoring.googleapis.com/v1"),
-			Kind:       pulumi.String("PodMonitoring"),
-			Metadata:   pod.Meta(target.App, w.Namespace, pod.Labels(target.App, "monitoring", nil), nil),
-			OtherFields: kubernetes.UntypedArgs{"spec": pulumi.Map{
-				"selector": pulumi.Map{"matchLabels": pulumi.StringMap{pod.LabelName: pulumi.String(target.App)}},
-				"endpoints": pulumi.Array{pulumi.Map{
-					"port": pulumi.String(target.PortName), "path": pulumi.String(target.Path), "interval": pulumi.String("15s"),
-				}},
-			}},
-		}, pulumi.Parent(w.parent))
-		if err != nil {
-			return fmt.Errorf("collect metrics of %s: %w", target.App, err)
-		}
-	}
-	return nil
+	return collect(ctx, CollectionArgs{Namespace: w.Namespace, Interval: cloudInterval, Targets: w.Targets}, w.parent)
 }
 
 // keepLogs gives the workloads' logs a bucket with a life of its own, a view for

@@ -90,13 +90,15 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 }
 
 func (n *Network) provision(ctx *pulumi.Context, args Args) error {
+	// Other words would replace what they are about.
+	words := pulumi.IgnoreChanges([]string{"description"})
 	network, err := google.New(ctx, google.NetworkType, args.Name, pulumi.Map{
 		"project":               pulumi.String(args.ProjectID),
 		"name":                  pulumi.String(args.Name),
 		"description":           pulumi.String("The Coditect platform's own network"),
 		"autoCreateSubnetworks": pulumi.Bool(false),
 		"routingMode":           pulumi.String("REGIONAL"),
-	}, pulumi.Parent(n), pulumi.Protect(args.Protect))
+	}, pulumi.Parent(n), pulumi.Protect(args.Protect), words)
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,7 @@ func (n *Network) provision(ctx *pulumi.Context, args Args) error {
 			"flowSampling":        pulumi.Float64(0.1),
 			"metadata":            pulumi.String("INCLUDE_ALL_METADATA"),
 		},
-	}, pulumi.Parent(n), pulumi.Protect(args.Protect))
+	}, pulumi.Parent(n), pulumi.Protect(args.Protect), words)
 	if err != nil {
 		return err
 	}

@@ -6,18 +6,29 @@ import (
 	"strings"
 )
 
-// data lists the types that hold data, keys, or an address that others know:
-// what cannot be made again as it was.
-var data = []string{
-	"gcp:artifactregistry/repository:Repository", "gcp:certificatemanager/certificate:Certificate",
-	"gcp:certificatemanager/certificateMap:CertificateMap", "gcp:compute/globalAddress:GlobalAddress",
-	"gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork",
-	"gcp:container/cluster:Cluster", "gcp:container/nodePool:NodePool", "gcp:secretmanager/secret:Secret", "gcp:storage/bucket:Bucket",
-	"kubernetes:apps/v1:StatefulSet", "kubernetes:core/v1:Namespace", "kubernetes:core/v1:PersistentVolumeClaim",
+// data is what goes with a resource of each type that holds data, keys, or an
+// address that others know: what cannot be made again as it was.
+var data = map[string]string{
+	"gcp:artifactregistry/repository:Repository":           "the images of every release, the one to roll back to included",
+	"gcp:certificatemanager/certificate:Certificate":       "the certificate: requests fail until a new one is issued",
+	"gcp:certificatemanager/certificateMap:CertificateMap": "the certificate's way to the gateway: requests fail until it is back",
+	"gcp:compute/globalAddress:GlobalAddress":              "the address that the host's record leads to",
+	"gcp:compute/network:Network":                          "the network, and with it the cluster",
+	"gcp:compute/subnetwork:Subnetwork":                    "the nodes' addresses, and with them the cluster",
+	"gcp:container/cluster:Cluster":                        "the cluster, and with it the database's volumes",
+	"gcp:container/nodePool:NodePool":                      "every node at once, and with them the service",
+	"gcp:secretmanager/secret:Secret":                      "the secret's values: what they sealed and signed is of no use without them",
+	"gcp:storage/bucket:Bucket":                            "every backup",
+	"kubernetes:apps/v1:StatefulSet":                       "the database's pods; their volumes stay behind and are not taken up again",
+	"kubernetes:core/v1:Namespace":                         "everything that is in it, the database's volumes first",
+	"kubernetes:core/v1:PersistentVolumeClaim":             "the volume with every record",
 }
 
 // HoldsData tells whether a type holds what cannot be made again as it was.
-func HoldsData(token string) bool { return slices.Contains(data, token) }
+func HoldsData(token string) bool { return data[token] != "" }
+
+// Loss says what goes with a resource of the type; "" where nothing does that an update could not make again.
+func Loss(token string) string { return data[token] }
 
 // broadRole gives more than a workload or a builder has use for.
 var broadRole = regexp.MustCompile(`^roles/(owner|editor|viewer|[a-z.]*[aA]dmin)$`)

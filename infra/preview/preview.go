@@ -174,15 +174,13 @@ func complete(environment string, committed config.Map, plan *Plan) config.Map {
 // failed turns an engine's error into what the operator reads; nil stays nil.
 func failed(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
-		return errors.Join(ctx.Err())
+		return ctx.Err()
 	}
-	reason := engine.Explain(err).Error()
-	if _, urn, found := strings.Cut(reason, "unable to replace resource \""); found {
-		urn, _, _ = strings.Cut(urn, "\"")
-		return problem.New(err, "this change would replace %s, which is protected because what it holds would be lost: take the change back; docs/settings.md says which settings are fixed once they are in use.",
-			urn[strings.LastIndex(urn, "$")+1:])
+	err = program.Explain(err)
+	if _, told := errors.AsType[*problem.Error](err); told {
+		return err
 	}
-	return problem.New(err, "the plan cannot be made:\n  %s", reason)
+	return problem.New(err, "the plan cannot be made:\n  %v", err)
 }
 
 // judge holds the planned resources against the rules and the table of prices.

@@ -14,6 +14,7 @@ import (
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/preview"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/stacks"
 )
 
@@ -99,6 +100,7 @@ func TestAgainstARevision(t *testing.T) {
 	}
 	set(t, dir, "dev", "gatewayTimeout: 45s")
 	set(t, dir, "dev", "databaseStorageClass: premium-rwo")
+	t.Setenv(program.EnvAllowReplace, "databaseStorageClass,foundationdb")
 	plan = run(t, preview.Options{Root: dir, Environment: "dev", Against: "HEAD"})
 	found := func(op, kind, path, from, to string, replaces bool) {
 		t.Helper()
@@ -148,17 +150,24 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	// What holds data that people rely on is not replaced, however little is asked for.
-	set(t, dir, "prod", "databaseStorageClass: premium-rwo")
-	_, err := preview.Run(t.Context(), preview.Options{Root: dir, Environment: "prod", Against: "HEAD"})
-	p, ok := errors.AsType[*problem.Error](err)
-	if !ok || !strings.Contains(p.Text, "would replace kubernetes:apps/v1:StatefulSet::foundationdb, which is protected") {
-		t.Errorf("a protected database would be replaced: %v", err)
+	// What holds data is not replaced, however little is asked for: the setting is refused, and, where that is allowed, the resource.
+	set(t, dir, "dev", "databaseStorageClass: premium-rwo")
+	for allowed, want := range map[string]string{
+		"":                                  `databaseStorageClass is "premium-rwo", and "standard-rwo" is deployed: the StatefulSet would be replaced`,
+		"databaseStorageClass":              "would replace StatefulSet foundationdb: lost would be the database's pods",
+		"databaseStorageClass,foundationbd": "foundationbd: no resource",
+	} {
+		t.Setenv(program.EnvAllowReplace, allowed)
+		_, err := preview.Run(t.Context(), preview.Options{Root: dir, Environment: "dev", Against: "HEAD"})
+		if p, ok := errors.AsType[*problem.Error](err); !ok || !strings.Contains(p.Text, want) {
+			t.Errorf("allowed %q: %v, want %q", allowed, err, want)
+		}
 	}
+	t.Setenv(program.EnvAllowReplace, "")
 	set(t, dir, "dev", `clusterNodes: "0"`)
 	set(t, dir, "dev", "colour: red")
-	_, err = preview.Run(t.Context(), preview.Options{Root: dir, Environment: "dev"})
-	p, ok = errors.AsType[*problem.Error](err)
+	_, err := preview.Run(t.Context(), preview.Options{Root: dir, Environment: "dev"})
+	p, ok := errors.AsType[*problem.Error](err)
 	if !ok || !strings.Contains(p.Text, "clusterNodes") || !strings.Contains(p.Text, "colour") {
 		t.Errorf("faulty settings: %v", err)
 	}

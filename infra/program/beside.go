@@ -3,6 +3,7 @@ package program
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -28,6 +29,12 @@ const (
 	// companionUser runs containers that bring no user of their own.
 	companionUser = 65532
 )
+
+// apiTarget is where the API tells its metrics.
+var apiTarget = monitoring.Target{App: service.App, PortName: service.InternalPortName, Path: contract.MetricsPath}
+
+// LocalInterval is the pause between two scrapes on this machine, where a rehearsal has no time to lose.
+const LocalInterval = time.Second
 
 // makePages makes what is served beside the API, where there is an image of it.
 func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, records pod.Part, providers pulumi.ResourceOption) ([]gateway.Page, error) {
@@ -98,7 +105,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	if err != nil {
 		return err
 	}
-	targets := []monitoring.Target{{App: service.App, PortName: service.InternalPortName, Path: contract.MetricsPath}}
+	targets := []monitoring.Target{apiTarget}
 	if s.Database.ExporterImage != "" {
 		targets = append(targets, monitoring.Target{App: database.Exporter, PortName: database.ExporterPort, Path: database.ExporterPath})
 	}

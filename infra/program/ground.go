@@ -29,7 +29,7 @@ type ground struct {
 
 // lay makes the ground: the project's APIs, images, network and cluster. The local
 // environment has no cluster of its own.
-func lay(ctx *pulumi.Context, s stacks.Settings, labels pulumi.StringMap) (ground, error) {
+func lay(ctx *pulumi.Context, s stacks.Settings, labels pulumi.StringMap, all *extras) (ground, error) {
 	cloud, err := gcp.NewProvider(ctx, "gcp", &gcp.ProviderArgs{
 		Project: pulumi.String(s.Cloud.ProjectID), Region: pulumi.String(s.Cloud.Region),
 	})
@@ -61,9 +61,7 @@ func lay(ctx *pulumi.Context, s stacks.Settings, labels pulumi.StringMap) (groun
 		}
 		kubeconfig, pods = made.Kubeconfig, []pulumi.Resource{made.Pool}
 		ctx.Export(OutputKubeconfig, kubeconfig)
-		if err := dieWith(ctx, made.Resource); err != nil {
-			return ground{}, err
-		}
+		all.add(dieWith(made.Resource))
 	}
 	reach, err := kubernetes.NewProvider(ctx, "kubernetes", &kubernetes.ProviderArgs{
 		EnableServerSideApply: pulumi.Bool(true), Kubeconfig: kubeconfig,
@@ -134,15 +132,11 @@ func prefixes(ranges stacks.Ranges) []netip.Prefix {
 
 // dieWith lets what lives in the cluster go with it: where the cluster is gone,
 // nothing is left to ask for each object's deletion.
-func dieWith(ctx *pulumi.Context, cluster pulumi.Resource) error {
-	err := ctx.RegisterStackTransformation(func(args *pulumi.ResourceTransformationArgs) *pulumi.ResourceTransformationResult {
+func dieWith(cluster pulumi.Resource) extra {
+	return func(args *pulumi.ResourceTransformationArgs) []pulumi.ResourceOption {
 		if !strings.HasPrefix(args.Type, "kubernetes:") {
 			return nil
 		}
-		return &pulumi.ResourceTransformationResult{Props: args.Props, Opts: append(args.Opts, pulumi.DeletedWith(cluster))}
-	})
-	if err != nil {
-		return fmt.Errorf("bind the cluster's objects to it: %w", err)
+		return []pulumi.ResourceOption{pulumi.DeletedWith(cluster)}
 	}
-	return nil
 }

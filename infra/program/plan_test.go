@@ -106,6 +106,8 @@ type made struct {
 // recorder stands for the engine: it keeps what is registered and answers each
 // resource with its own inputs.
 type recorder struct {
+	last resource.PropertyMap // outputs of the last update
+
 	mu   sync.Mutex
 	made []made
 }
@@ -156,12 +158,20 @@ func answer(args pulumi.MockResourceArgs) resource.PropertyMap {
 }
 
 func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
+	if args.Token == "pulumi:pulumi:readStackOutputs" {
+		return resource.PropertyMap{"outputs": resource.NewProperty(r.last)}, nil
+	}
 	return nil, fmt.Errorf("the program looks up %s: everything that it needs is a setting", args.Token)
 }
 
 // run runs the program against a recorder.
 func run(env stacks.Environment, values map[string]string, body pulumi.RunFunc) ([]made, error) {
-	r := &recorder{}
+	return runAfter(nil, env, values, body)
+}
+
+// runAfter is run after an update that put out what last says.
+func runAfter(last resource.PropertyMap, env stacks.Environment, values map[string]string, body pulumi.RunFunc) ([]made, error) {
+	r := &recorder{last: last}
 	err := pulumi.RunErr(body, pulumi.WithMocks(program.Project, string(env), r), func(info *pulumi.RunInfo) {
 		info.Config = map[string]string{}
 		for key, value := range values {

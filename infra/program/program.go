@@ -17,6 +17,7 @@ import (
 	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/database"
 	"coditect.ai/platform/infra/gateway"
+	"coditect.ai/platform/infra/monitoring"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/secrets"
 	"coditect.ai/platform/infra/service"
@@ -38,6 +39,7 @@ const (
 	OutputEngine     = "engine"   // database engine
 	OutputDNS        = "dns"      // records that the host's name servers must have
 	OutputBackups    = "backups"  // URL of the backups' bucket
+	OutputFixed      = "fixed"    // settings that cannot change any more, as they were at the last update
 	OutputKubeconfig = "kubeconfig"
 )
 
@@ -53,7 +55,18 @@ func Deploy(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	return deploy(ctx, settings)
+	may := allowed(os.Getenv(EnvAllowReplace))
+	if err := may.settled(ctx, settings); err != nil {
+		return err
+	}
+	all := &extras{may.lift}
+	if err := all.register(ctx); err != nil {
+		return err
+	}
+	if err := deploy(ctx, settings, all); err != nil {
+		return err
+	}
+	return may.used()
 }
 
 // configuration collects what the stack sets. The SDK answers for one key at a
@@ -81,11 +94,11 @@ func configuration(ctx *pulumi.Context) (map[string]string, error) {
 }
 
 // deploy makes the components, from what others need to what needs others.
-func deploy(ctx *pulumi.Context, s stacks.Settings) error {
+func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 	checkImage := serving(s)
 	s = atPhase(s)
 	labels := pulumi.StringMap{"platform": pulumi.String(Project), "environment": pulumi.String(string(s.Environment))}
-	ground, err := lay(ctx, s, labels)
+	ground, err := lay(ctx, s, labels, all)
 	if err != nil {
 		return err
 	}
@@ -132,6 +145,10 @@ func deploy(ctx *pulumi.Context, s stacks.Settings) error {
 			return err
 		}
 		ctx.Export(OutputDNS, entry.DNS)
+	} else if _, err := monitoring.NewCollection(ctx, "monitoring", monitoring.CollectionArgs{
+		Namespace: namespace, Interval: LocalInterval, Targets: []monitoring.Target{apiTarget},
+	}, providers); err != nil {
+		return err
 	}
 
 	split, releases, backends := pulumi.IntMap{}, pulumi.StringMap{}, pulumi.StringMap{}

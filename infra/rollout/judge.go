@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"coditect.ai/platform/stacks"
@@ -36,7 +37,9 @@ func (v *Verdict) unknown(format string, args ...any) {
 		return
 	}
 	v.Outcome = Inconclusive
-	v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
+	if reason := fmt.Sprintf(format, args...); !slices.Contains(v.Reasons, reason) {
+		v.Reasons = append(v.Reasons, reason)
+	}
 }
 
 // Limits are what the release is held to.

@@ -90,7 +90,7 @@ func (s *State) Waiting() (what string, until time.Time) {
 	case Soaking:
 		what = "the end of the stage"
 		if last := s.Last(); last != nil && last.Verdict.Outcome == Inconclusive {
-			what = "measurements: " + strings.Join(last.Verdict.Reasons, "; ")
+			what = "measurements (" + strings.Join(last.Verdict.Reasons, "; ") + ")"
 		}
 	case RollingBack:
 		what = "the load balancer"
@@ -162,7 +162,7 @@ func (s *State) Text(w io.Writer, style Style) {
 	}
 	s.slot(w, "release", s.Canary, style, func(j Judgment) *Sample { return j.Canary })
 	s.slot(w, "former", s.Stable, style, func(j Judgment) *Sample { return j.Stable })
-	if what, until := s.Waiting(); what != "" {
+	if what, until := s.Waiting(); what != "" && s.Attention == "" {
 		line := "Waits for " + what
 		if !until.IsZero() {
 			line += ", until " + until.Format(time.RFC3339)

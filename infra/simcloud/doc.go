@@ -8,6 +8,7 @@
 //	daemon      one background process per environment directory, its client and API
 //	simcloud    Cloud: the parts below, opened and closed together
 //	gateway     Gateways and HTTPRoutes as listeners, splits and counters
+//	collector   PodMonitorings as a real Prometheus that scrapes their pods
 //	runtime     Deployments as pods as processes: images, volumes, probes, restarts, rollouts
 //	kubernetes  objects: strict checks, what a change replaces, waiting for readiness
 //	gcp         resources: ids, computed outputs, what a change replaces, Secret Manager's values
@@ -56,6 +57,10 @@
 //   - Service: ClusterIP with a selector; targetPort a number or a port's name. A pod
 //     that ends is out of it at once, where a cloud's load balancer takes seconds.
 //   - HorizontalPodAutoscaler: minReplicas counts where the Deployment has no replicas.
+//   - PodMonitoring: selector, endpoints with port, path and interval, targetLabels.fromPod.
+//     Prometheus scrapes running pods, ready or not, and the daemon's status has its
+//     address. Series have namespace, job, instance and pod as on GKE. Without an
+//     executable of Prometheus nothing is measured and the status says so.
 //   - StatefulSet, DaemonSet, Job, CronJob: not executed; they fail, saying so.
 //   - Everything else is recorded and has no effect: limits, security contexts, network
 //     policies, disruption budgets, affinities.

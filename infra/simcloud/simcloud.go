@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"coditect.ai/platform/infra/simcloud/collector"
 	"coditect.ai/platform/infra/simcloud/gateway"
 	"coditect.ai/platform/infra/simcloud/gcp"
 	"coditect.ai/platform/infra/simcloud/kubernetes"
@@ -35,6 +36,8 @@ type Options struct {
 	// Execute runs Deployments and serves Gateways; otherwise objects are recorded
 	// and reported ready, which is enough to apply a program for a real environment.
 	Execute bool
+	// Prometheus is the executable that measures the pods, "prometheus" on PATH by default.
+	Prometheus string
 	// Logger is where it tells what it does; nowhere by default.
 	Logger *slog.Logger
 	// RestartDelay is the base of containers' back-off, 10 s by default.
@@ -45,9 +48,10 @@ type Options struct {
 type Cloud struct {
 	Objects *store.Store
 	Vault   *gcp.Vault
-	// Runtime and Gateway are nil unless the cloud executes.
-	Runtime *runtime.Runtime
-	Gateway *gateway.Gateway
+	// Runtime, Gateway and Collector are nil unless the cloud executes.
+	Runtime   *runtime.Runtime
+	Gateway   *gateway.Gateway
+	Collector *collector.Collector
 
 	servers   []*provider.Server
 	providers string
@@ -81,6 +85,13 @@ func Open(o Options) (*Cloud, error) {
 			return nil, fmt.Errorf("open the simulated cloud: %w", err)
 		}
 		c.Gateway = gateway.New(c.Objects, c.Runtime, logger)
+		measured := filepath.Join(directory, "prometheus")
+		if err := os.MkdirAll(measured, 0o700); err != nil {
+			return nil, fmt.Errorf("open the simulated cloud: %w", err)
+		}
+		c.Collector = collector.New(collector.Options{
+			Directory: measured, Prometheus: o.Prometheus, Objects: c.Objects, Pods: c.Runtime, Logger: logger,
+		})
 		releaser = c.Runtime
 	}
 	err = c.serve(logger, kubernetes.New(c.Objects, releaser, time.Now), gcp.New(c.Objects, c.Vault, time.Now))
@@ -91,6 +102,7 @@ func Open(o Options) (*Cloud, error) {
 		// The way in closes before what lies behind it.
 		c.run(c.Gateway.Run)
 		c.run(c.Runtime.Run)
+		c.run(c.Collector.Run)
 	}
 	return c, nil
 }

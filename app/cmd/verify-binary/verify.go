@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -59,6 +60,9 @@ func verify(ctx context.Context, path string, want expected) (passed []string, e
 		return passed, err
 	}
 	passed = append(passed, "libraries  "+libraries)
+	if err := checkTags(path); err != nil {
+		return passed, err
+	}
 	if err := checkVersion(ctx, path, want); err != nil {
 		return passed, err
 	}
@@ -91,6 +95,24 @@ func checkFile(path string, least int64) (size int64, err error) {
 		faults = append(faults, fmt.Errorf("it has %d bytes, and the service has at least %d: a placeholder, or an unfinished build", info.Size(), least))
 	}
 	return info.Size(), errors.Join(faults...)
+}
+
+// rehearsal is the build tag of releases that fail on purpose.
+const rehearsal = "rehearsal"
+
+// checkTags refuses a build that was made to rehearse a rollback. What carries no
+// build information is left to the other checks.
+func checkTags(path string) error {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return nil //nolint:nilerr // a script, for one, which has to say who it is itself
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "-tags" && slices.Contains(strings.Split(setting.Value, ","), rehearsal) {
+			return errors.New("it was built for a rehearsal and fails on purpose")
+		}
+	}
+	return nil
 }
 
 // built is what `version --json` tells.

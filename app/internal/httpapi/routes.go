@@ -176,6 +176,9 @@ func (res *resource) serve(c *call, vars map[string]string) {
 		return
 	}
 	c.route = &res.routes[i]
+	if c.disturbed() {
+		return
+	}
 	if c.route.file != nil {
 		c.sendFile(c.route.file)
 		return

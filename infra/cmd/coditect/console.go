@@ -57,6 +57,9 @@ func sources(env *local.Environment) []console.Source {
 		{Name: "recovery", Fill: func(ctx context.Context, s *console.Snapshot) error {
 			return fillRecovery(ctx, env, s)
 		}},
+		{Name: "release", Fill: func(ctx context.Context, s *console.Snapshot) error {
+			return fillRollout(ctx, env, s)
+		}},
 		{Name: "operations", Fill: func(_ context.Context, s *console.Snapshot) (err error) {
 			s.Operations, err = operations(env).Recent(recentOperations)
 			return err
@@ -69,7 +72,7 @@ func actions(executable string) []console.Action {
 	command := func(words ...string) []string {
 		return append(append([]string{executable}, words...), "--env", local.Name)
 	}
-	return []console.Action{
+	return append([]console.Action{
 		{
 			ID: "up", Title: "Bring up, or heal", Command: command("up"),
 			Consequence: "The environment is brought to what this checkout says. Where it is so already, nothing changes.",
@@ -78,7 +81,7 @@ func actions(executable string) []console.Action {
 			ID: "down", Title: "Take down, keep data", Danger: true, Command: command("down", "--keep-data"),
 			Consequence: "The environment stops answering. Its volumes and secrets stay for the next time it is brought up.",
 		},
-	}
+	}, rolloutActions(command)...)
 }
 
 // health tells how the local environment is from what runs of it.

@@ -21,7 +21,7 @@ func simcloudCommand() *cobra.Command {
 	dir := cmd.Flags().String("dir", "", "where it keeps everything")
 	buckets := cmd.Flags().String("buckets", "", "where mounted buckets are")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return daemon.Serve(cmd.Context(), daemon.Options{Directory: *dir, Buckets: *buckets})
+		return daemon.Serve(cmd.Context(), daemon.Options{Directory: *dir, Buckets: *buckets, Prometheus: local.Prometheus()})
 	}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the objects of the local environment", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {

@@ -93,6 +93,7 @@ function rollout(r, now) {
     make("h3", {}, r.version, badge(r.state)),
     make("ol", { class: "stages" }, ...(r.stages || []).map((s) => make("li", { class: s.state, "aria-current": s.state === "now" ? "step" : null }, s.name))),
     r.waiting ? make("p", {}, r.waiting + (never(r.until) ? "" : `, until ${new Date(r.until).toLocaleTimeString()}`)) : null,
+    r.attention ? make("p", { class: "attention", role: "status" }, r.attention) : null,
     make("div", { class: "plots" },
       plot("Errors", r, (p) => p.error_rate, (v) => percent(v, 2)),
       plot("Latency, 99th percentile", r, (p) => p.p99, milliseconds),

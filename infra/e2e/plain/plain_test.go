@@ -186,7 +186,7 @@ func TestPlainPulumi(t *testing.T) {
 		settings []string // what an operator sets beside the committed file
 	}{
 		{"local", nil},
-		{"dev", []string{"project=coditect-dev", "projectNumber=123456789012", "clusterAuthorizedNetworks=203.0.113.7/32"}},
+		{"dev", []string{"project=coditect-dev", "projectNumber=123456789012", "clusterAuthorizedNetworks=203.0.113.7/32", "deletionProtection=false"}},
 	} {
 		began := time.Now()
 		c.must(t, "stack", "init", env.name)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"coditect.ai/platform/infra/simcloud"
+	"coditect.ai/platform/infra/simcloud/collector"
 	"coditect.ai/platform/infra/simcloud/gateway"
 	"coditect.ai/platform/infra/simcloud/runtime"
 	"coditect.ai/platform/infra/simcloud/store"
@@ -25,6 +26,7 @@ type Status struct {
 	Gateways  []string                 `json:"gateways"` // URLs of the open listeners
 	Workloads []runtime.WorkloadStatus `json:"workloads"`
 	Routes    []gateway.RouteStatus    `json:"routes"`
+	Metrics   collector.Status         `json:"metrics"`
 }
 
 // api answers the clients.
@@ -122,6 +124,7 @@ func (a *api) status(w http.ResponseWriter, _ *http.Request) {
 		PID: a.record.PID, Build: a.record.Build, Started: a.record.Started, Retain: a.cloud.Objects.Retain(),
 		Objects:  len(a.cloud.Objects.Select(func(store.Key) bool { return true })),
 		Gateways: a.cloud.Gateway.Addresses(), Workloads: a.cloud.Runtime.Workloads(), Routes: a.cloud.Gateway.Routes(),
+		Metrics: a.cloud.Collector.Status(),
 	})
 }
 

@@ -48,6 +48,8 @@ type Options struct {
 	Directory string
 	// Buckets is where mounted buckets are, below Directory by default.
 	Buckets string
+	// Prometheus is the executable that measures the pods, "prometheus" on PATH by default.
+	Prometheus string
 	// Build tells builds of this program apart; BuildID by default.
 	Build string
 	// RestartDelay is the base of containers' back-off, 10 s by default.
@@ -99,7 +101,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	defer withdraw(path, token)
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	cloud, err := simcloud.Open(simcloud.Options{ //nolint:contextcheck // the cloud ends by Close, in its own order
-		Directory: o.Directory, Buckets: o.Buckets, Execute: true, Logger: logger, RestartDelay: o.RestartDelay,
+		Directory: o.Directory, Buckets: o.Buckets, Execute: true, Prometheus: o.Prometheus, Logger: logger, RestartDelay: o.RestartDelay,
 	})
 	if err != nil {
 		return err

@@ -155,6 +155,13 @@ func (p *pod) refresh() {
 
 func (p *pod) ready() bool { return !p.terminating && !p.readySince.IsZero() }
 
+// running tells whether the pod has processes, or had some and is to have them again.
+func (p *pod) running() bool {
+	return slices.ContainsFunc(p.containers, func(c *container) bool {
+		return c.status.PID != 0 || c.status.Restarts > 0 && !p.terminating
+	})
+}
+
 // available tells whether the pod has been ready for long enough, or in what time it will have been.
 func (p *pod) available(after time.Duration) (ok bool, in time.Duration) {
 	if !p.ready() {

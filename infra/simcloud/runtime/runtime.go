@@ -215,9 +215,11 @@ func (r *Runtime) pruneLogs(namespace string) {
 	}
 }
 
-// Endpoint is a pod that takes traffic.
+// Endpoint is a pod, as others reach it.
 type Endpoint struct {
 	Pod     string
+	Owner   string // the name of its Deployment
+	Labels  map[string]string
 	Address string
 	Ports   map[string]int32 // by name
 }
@@ -227,15 +229,24 @@ func (r *Runtime) Endpoints(namespace string, selector map[string]string) []Endp
 	if len(selector) == 0 {
 		return nil
 	}
-	wanted := labels.SelectorFromSet(selector)
+	return r.endpoints(namespace, labels.SelectorFromSet(selector), (*pod).ready)
+}
+
+// Running returns the selected pods that have processes, or whose processes have
+// failed, ready or not, in order of their names.
+func (r *Runtime) Running(namespace string, selector labels.Selector) []Endpoint {
+	return r.endpoints(namespace, selector, (*pod).running)
+}
+
+func (r *Runtime) endpoints(namespace string, selector labels.Selector, wanted func(*pod) bool) []Endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []Endpoint
 	for _, p := range r.pods {
-		if p.namespace != namespace || !p.ready() || !wanted.Matches(labels.Set(p.template.Labels)) {
+		if p.namespace != namespace || !wanted(p) || !selector.Matches(labels.Set(p.template.Labels)) {
 			continue
 		}
-		endpoint := Endpoint{Pod: p.name, Address: p.address, Ports: map[string]int32{}}
+		endpoint := Endpoint{Pod: p.name, Owner: p.owner.Name, Labels: p.template.Labels, Address: p.address, Ports: map[string]int32{}}
 		for _, c := range p.template.Spec.Containers {
 			for _, port := range c.Ports {
 				endpoint.Ports[port.Name] = port.ContainerPort

@@ -1,0 +1,50 @@
+package stacks_test
+
+import (
+	"strings"
+	"testing"
+
+	"coditect.ai/platform/stacks"
+)
+
+func TestMoved(t *testing.T) {
+	load := func(more ...string) stacks.Settings {
+		t.Helper()
+		values := map[string]string{"project": "a-project", "projectNumber": "1", "clusterAuthorizedNetworks": "203.0.113.7/32", "gatewayHost": "a.example.com"}
+		for i := 0; i < len(more); i += 2 {
+			values[more[i]] = more[i+1]
+		}
+		s, err := stacks.Load("dev", values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	made := load()
+	deployed := made.Fixed()
+	for key, value := range map[string]string{
+		"clusterLocation": "us-central1-a", "networkNodes": "10.10.0.0/20", "databaseStorageSize": "50Gi", "databaseEngine": "foundationdb", "backupBucket": "a-project-backups",
+	} {
+		if deployed[key] != value {
+			t.Errorf("%s is %q, want %q", key, deployed[key], value)
+		}
+	}
+	if _, free := deployed["serviceReplicas"]; free {
+		t.Error("a setting that may change counts as fixed")
+	}
+	// The same in other words is the same, and what may change may.
+	same := load("databaseStorageSize", "51200Mi", "backupBucket", "a-project-backups", "serviceReplicas", "4")
+	if faults := same.Moved(deployed); len(faults) != 0 {
+		t.Errorf("nothing moved: %v", faults)
+	}
+	faults := load("clusterLocation", "us-central1", "databaseStorageClass", "premium-rwo").Moved(deployed)
+	if len(faults) != 2 || faults[0].Key != "clusterLocation" || faults[1].Key != "databaseStorageClass" ||
+		!strings.Contains(faults[0].Reason, `is "us-central1", and "us-central1-a" is deployed: a zonal cluster never becomes a regional one`) {
+		t.Errorf("%v", faults)
+	}
+	// Settings that were no choice yet when the environment was made are taken as they are.
+	delete(deployed, "clusterLocation")
+	if faults := load("clusterLocation", "us-central1").Moved(deployed); len(faults) != 0 {
+		t.Errorf("an unknown past: %v", faults)
+	}
+}
