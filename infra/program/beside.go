@@ -34,8 +34,8 @@ const (
 // apiTarget is where the API tells its metrics.
 var apiTarget = monitoring.Target{App: service.App, PortName: service.InternalPortName, Path: contract.MetricsPath}
 
-// localInterval is the pause between two scrapes on this machine, where a rehearsal has no time to lose.
-const localInterval = time.Second
+// LocalInterval is the pause between two scrapes on this machine, where a rehearsal has no time to lose.
+const LocalInterval = time.Second
 
 // makePages makes what is served beside the API, where there is an image of it.
 func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, records pod.Part, providers pulumi.ResourceOption) ([]gateway.Page, error) {
@@ -86,7 +86,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
 		Bucket: s.BackupBucket(), Retention: s.Backup.Retention, KeepDays: s.Backup.KeepDays, RestorableDays: s.Backup.RestorableDays,
 		SnapshotEvery: s.Backup.SnapshotEvery, AccessID: s.Backup.AccessID, Version: s.Database.Version,
-		Name: s.BackupName(), Paused: s.Recovery.Phase != stacks.PhaseNone, Records: parts.records,
+		Name: s.BackupName(), Paused: s.Recovery.Phase != stacks.PhaseNone, Records: parts.records, Image: parts.image,
 		Parts: []pod.Part{parts.records, parts.key}, CredentialsFile: secrets.BackupKeyFile, Labels: labels, Protect: s.Cloud.DeletionProtection,
 	}
 	switch s.Recovery.Phase {
@@ -94,7 +94,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		from, version := s.Recovery.Backup()
 		args.Restore = &backup.Restore{Name: from, Version: version}
 	case stacks.PhaseCheck:
-		args.CheckImage = parts.image
+		args.Check = true
 	default:
 	}
 	copies, err := backup.New(ctx, "backup", args, on.providers)

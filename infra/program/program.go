@@ -148,7 +148,7 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 		}
 		ctx.Export(OutputDNS, entry.DNS)
 	} else if _, err := monitoring.NewCollection(ctx, "monitoring", monitoring.CollectionArgs{
-		Namespace: namespace, Interval: localInterval, Targets: []monitoring.Target{apiTarget},
+		Namespace: namespace, Interval: LocalInterval, Targets: []monitoring.Target{apiTarget},
 	}, providers); err != nil {
 		return err
 	}
