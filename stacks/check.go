@@ -50,6 +50,9 @@ func check(s *Settings, r *RefusalError, unreadable bool) {
 
 func checkCloud(s *Settings, r *RefusalError) {
 	if !s.Environment.Cloud() {
+		if s.Cloud.Adopt {
+			r.add("adopt", "is true: %s has nothing that was built by hand", s.Environment)
+		}
 		return
 	}
 	required := func(key, value, what string) bool {

@@ -74,6 +74,7 @@ type Cloud struct {
 	Region             string `key:"region" default:"us-central1" doc:"Region of network, cluster, registry and buckets" immutable:"network, cluster, registry and buckets would be made again elsewhere"`
 	Namespace          string `key:"namespace" default:"coditect-app" doc:"Kubernetes namespace of every workload" immutable:"the database and its volumes would be made again in another namespace"`
 	DeletionProtection bool   `key:"deletionProtection" default:"true" doc:"Refuse to delete what holds data or cannot be had again: network, cluster, namespace, database, secrets, registry, buckets, address, certificate"`
+	Adopt              bool   `key:"adopt" default:"false" doc:"Take over what is there already under the environment's names (network, cluster, namespace, database, secrets, registry, address) instead of making it; false again once that is done"`
 }
 
 // Network is the private network of the environment.

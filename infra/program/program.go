@@ -60,6 +60,9 @@ func Deploy(ctx *pulumi.Context) error {
 		return err
 	}
 	all := &extras{may.lift}
+	if settings.Cloud.Adopt {
+		all.add(adopt(settings))
+	}
 	if err := all.register(ctx); err != nil {
 		return err
 	}
