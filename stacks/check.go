@@ -11,6 +11,7 @@ import (
 )
 
 var (
+	adapterImage   = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]*(:v?[0-9]+\.[0-9]+\.[0-9]+(-gke\.[0-9]+)?|@sha256:[0-9a-f]{64})$`)
 	exporterImage  = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]*:[0-9]+\.[0-9]+\.[0-9]+-7\.[13]\.[0-9]+$`)
 	imageByDigest  = regexp.MustCompile(`^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
 	projectID      = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
@@ -291,6 +292,9 @@ func checkWatching(s *Settings, r *RefusalError) {
 			r.add("databaseExporterImage", "is %q: must be an exact image whose client is of FoundationDB %s, as …:2.3.3-%s.69, or empty; clients of another minor version reach no server of it",
 				image, minor, minor)
 		}
+	}
+	if image := s.Monitoring.AdapterImage; s.ScalesByRequests() && !adapterImage.MatchString(image) {
+		r.add("monitoringAdapterImage", "is %q: must be an exact image, by digest or full version, or set serviceInFlightTarget to 0", image)
 	}
 	d := s.Delivery
 	if d.Repository == "" {

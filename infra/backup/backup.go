@@ -27,6 +27,16 @@ const (
 	component = "backup"
 )
 
+// What objects of the bucket begin with, before the backup's name.
+const (
+	Files = "data/" // FoundationDB's own
+	// Versions are pairs of time and read version, NAME/TIME.json each, a contract.VersionAt.
+	Versions = "versions/"
+	// Inventories are what was counted, NAME/TIME.json each, a contract.Manifest; it
+	// was counted before that time.
+	Inventories = "manifests/"
+)
+
 // Args of [New].
 type Args struct {
 	ProjectID     string
@@ -48,11 +58,13 @@ type Args struct {
 	// Name is the backup's within the bucket, that of the database's generation.
 	Name string
 	// A recovery pauses the backup: there are the agents, which also restore, and
-	// nothing is begun, thinned out or recorded. Restore and CheckImage are its Jobs,
-	// at most one of them; the latter is the service's, whose command takes stock.
-	Paused     bool
-	Restore    *Restore
-	CheckImage string
+	// nothing is begun, thinned out or recorded. Restore and Check are its Jobs, at
+	// most one of them.
+	Paused  bool
+	Restore *Restore
+	Check   bool
+	// Image is the service's, whose commands count the records; without it nothing is counted.
+	Image string
 	// Records are the way to the database for a pod of the service's own.
 	Records pod.Part
 	// Parts are the way to the database and the key's file, CredentialsFile within them.
@@ -86,6 +98,9 @@ func (a *Args) check() error {
 	}
 	if a.Retention < 7*24*time.Hour || a.Retention > 90*24*time.Hour {
 		faults = append(faults, fmt.Errorf("retention is %s: Google takes from 7 to 90 days", a.Retention))
+	}
+	if a.Check && a.Image == "" {
+		faults = append(faults, errors.New("no Image to check with"))
 	}
 	if a.SnapshotEvery < time.Hour {
 		faults = append(faults, fmt.Errorf("SnapshotEvery is %s: a snapshot is given an hour or more", a.SnapshotEvery))

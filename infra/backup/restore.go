@@ -92,7 +92,7 @@ func (w *workloads) check(ctx *pulumi.Context) error {
 					Volumes:                      records.Volumes,
 					Containers: corev1.ContainerArray{corev1.ContainerArgs{
 						Name:            pulumi.String(Container),
-						Image:           pulumi.String(w.CheckImage),
+						Image:           pulumi.String(w.Image),
 						Args:            pulumi.ToStringArray([]string{contract.CheckCommand, "--json"}),
 						Env:             records.Env,
 						Resources:       checkSize.Resources(),

@@ -12,6 +12,7 @@ import (
 	networkingv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/networking/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/pod"
 )
 
@@ -48,16 +49,27 @@ grep -q 'Restorable: true' <<<"$description" || { echo "the backup cannot be res
 `
 
 // The pod's own identity may add objects; a record is never written over.
+const putScript = `put() {
+  token=$(curl -sSf --max-time 30 -H 'Metadata-Flavor: Google' \
+    http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -sSf --max-time 60 -H @<(printf 'Authorization: Bearer %s' "$token") -H 'Content-Type: application/json' --data-binary @- -o /dev/null \
+    "https://storage.googleapis.com/upload/storage/v1/b/$BUCKET/o?uploadType=media&ifGenerationMatch=0&name=$1"
+}
+`
+
 const recordScript = `set -euo pipefail
-version=$(fdbcli -C "$FDB_CLUSTER_FILE" --timeout 30 --exec getversion)
+` + putScript + `version=$(fdbcli -C "$FDB_CLUSTER_FILE" --timeout 30 --exec getversion)
 [[ "$version" =~ ^[0-9]+$ ]] || { echo "no version: $version" >&2; exit 1; }
 at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
-token=$(curl -sSf --max-time 30 -H 'Metadata-Flavor: Google' \
-  http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-printf '{"at":"%s","read_version":%s}\n' "$at" "$version" |
-  curl -sSf --max-time 60 -H @<(printf 'Authorization: Bearer %s' "$token") -H 'Content-Type: application/json' --data-binary @- -o /dev/null \
-  "https://storage.googleapis.com/upload/storage/v1/b/$BUCKET/o?uploadType=media&ifGenerationMatch=0&name=versions%2F$BACKUP_NAME%2F$at.json"
+printf '{"at":"%s","read_version":%s}\n' "$at" "$version" | put "versions%2F$BACKUP_NAME%2F$at.json"
 echo "$at is version $version"
+`
+
+// The service's own command has counted in a container before.
+const countScript = `set -euo pipefail
+` + putScript + `at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+put "manifests%2F$BACKUP_NAME%2F$at.json" <"$MANIFEST_DIR/manifest.json"
+echo "counted before $at"
 `
 
 // workloads render what runs in the cluster.
@@ -66,6 +78,12 @@ type workloads struct {
 
 	parent pulumi.Resource
 	needs  []pulumi.Resource
+}
+
+// scheduled is a CronJob.
+type scheduled struct {
+	name, schedule string
+	spec           func(name string) *batchv1.JobSpecArgs
 }
 
 func (w *workloads) provision(ctx *pulumi.Context) error {
@@ -96,7 +114,7 @@ func (w *workloads) provision(ctx *pulumi.Context) error {
 	switch {
 	case w.Restore != nil:
 		return w.restore(ctx, agent)
-	case w.CheckImage != "":
+	case w.Check:
 		return w.check(ctx)
 	case w.Paused:
 		return nil
@@ -108,11 +126,15 @@ func (w *workloads) provision(ctx *pulumi.Context) error {
 	}, pulumi.Parent(w.parent), pulumi.DependsOn([]pulumi.Resource{agent})); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	for _, job := range []struct{ name, schedule, script string }{
-		{"expire", "23 4 * * *", expireScript},
-		{"describe", "11 * * * *", describeScript},
-		{"record", "*/5 * * * *", recordScript},
-	} {
+	jobs := []scheduled{
+		{"expire", "23 4 * * *", w.script(expireScript)},
+		{"describe", "11 * * * *", w.script(describeScript)},
+		{"record", "*/5 * * * *", w.script(recordScript)},
+	}
+	if w.Image != "" {
+		jobs = append(jobs, scheduled{"count", "41 * * * *", w.count})
+	}
+	for _, job := range jobs {
 		name := App + "-" + job.name
 		if _, err := batchv1.NewCronJob(ctx, name, &batchv1.CronJobArgs{
 			Metadata: w.meta(name, map[string]string{"pulumi.com/skipAwait": "true"}),
@@ -122,7 +144,7 @@ func (w *workloads) provision(ctx *pulumi.Context) error {
 				SuccessfulJobsHistoryLimit: pulumi.Int(1), FailedJobsHistoryLimit: pulumi.Int(3),
 				JobTemplate: &batchv1.JobTemplateSpecArgs{
 					Metadata: &metav1.ObjectMetaArgs{Labels: pod.Labels(name, component, nil)},
-					Spec:     w.job(name, job.script),
+					Spec:     job.spec(name),
 				},
 			},
 		}, pulumi.Parent(w.parent), pulumi.DependsOn(w.needs)); err != nil {
@@ -166,6 +188,29 @@ func (w *workloads) guard(ctx *pulumi.Context) error {
 	return nil
 }
 
+// script is the Job of one.
+func (w *workloads) script(text string) func(name string) *batchv1.JobSpecArgs {
+	return func(name string) *batchv1.JobSpecArgs { return w.job(name, text) }
+}
+
+// manifests is where the service's command leaves what it counted.
+const manifests = "/tmp/manifest"
+
+// count takes the inventory with the service's own command, and then puts it into
+// the bucket. It ends with its pod: whoever counts hours later counts anew.
+func (w *workloads) count(name string) *batchv1.JobSpecArgs {
+	template := w.podOf(name, "Never", pod.Small, countScript, corev1.ContainerArray{corev1.ContainerArgs{
+		Name:            pulumi.String("count"),
+		Image:           pulumi.String(w.Image),
+		Args:            pulumi.ToStringArray([]string{contract.ManifestCommand, "--to=" + manifests}),
+		Env:             w.Records.Env,
+		Resources:       checkSize.Resources(),
+		SecurityContext: pod.ContainerSecurity(),
+		VolumeMounts:    append(corev1.VolumeMountArray{pod.Mount("tmp", "/tmp", false)}, w.Records.Mounts...),
+	}}, pod.Value("MANIFEST_DIR", manifests))
+	return &batchv1.JobSpecArgs{BackoffLimit: pulumi.Int(1), ActiveDeadlineSeconds: pulumi.Int(3000), Template: template}
+}
+
 func (w *workloads) job(name, script string) *batchv1.JobSpecArgs {
 	return &batchv1.JobSpecArgs{
 		BackoffLimit: pulumi.Int(4), ActiveDeadlineSeconds: pulumi.Int(900),
@@ -179,6 +224,11 @@ func (w *workloads) url(name string) string {
 }
 
 func (w *workloads) template(name, restart string, size pod.Size, script string, more ...corev1.EnvVarInput) *corev1.PodTemplateSpecArgs {
+	return w.podOf(name, restart, size, script, nil, more...)
+}
+
+// podOf runs first before the script.
+func (w *workloads) podOf(name, restart string, size pod.Size, script string, first corev1.ContainerArray, more ...corev1.EnvVarInput) *corev1.PodTemplateSpecArgs {
 	labels := map[string]string{}
 	volumes := corev1.VolumeArray{pod.Scratch("tmp")}
 	mounts := corev1.VolumeMountArray{pod.Mount("tmp", "/tmp", false)}
@@ -208,7 +258,7 @@ func (w *workloads) template(name, restart string, size pod.Size, script string,
 			RestartPolicy:                 pulumi.String(restart),
 			TerminationGracePeriodSeconds: pulumi.Int(30),
 			SecurityContext:               pod.Security(user),
-			InitContainers:                inits,
+			InitContainers:                append(inits, first...),
 			Containers: corev1.ContainerArray{corev1.ContainerArgs{
 				Name:            pulumi.String(Container),
 				Image:           pulumi.String("docker.io/foundationdb/foundationdb:" + w.Version),

@@ -67,11 +67,10 @@ func (b *Bucket) Read(ctx context.Context, name string) ([]byte, error) {
 
 func (b *Bucket) read(ctx context.Context, name string) ([]byte, workflow.Version, error) {
 	from := b.endpoint + "/storage/v1/b/" + url.PathEscape(b.name) + "/o/" + url.PathEscape(name) + "?alt=media"
-	response, content, err := b.do(ctx, http.MethodGet, from, nil)
+	content, version, err := b.do(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, "", fmt.Errorf("read gs://%s/%s: %w", b.name, name, err)
 	}
-	version := workflow.Version(response.Header.Get("X-Goog-Generation"))
 	if version == "" {
 		return nil, "", fmt.Errorf("read gs://%s/%s: the answer tells no generation", b.name, name)
 	}
@@ -83,7 +82,7 @@ func (b *Bucket) Names(ctx context.Context, prefix string) ([]string, error) {
 	var names []string
 	query := url.Values{"prefix": {prefix}, "fields": {"items(name),nextPageToken"}}
 	for range maxPages {
-		_, content, err := b.do(ctx, http.MethodGet, b.endpoint+"/storage/v1/b/"+url.PathEscape(b.name)+"/o?"+query.Encode(), nil)
+		content, _, err := b.do(ctx, http.MethodGet, b.endpoint+"/storage/v1/b/"+url.PathEscape(b.name)+"/o?"+query.Encode(), nil)
 		if errors.Is(err, workflow.ErrAbsent) {
 			err = b.absent()
 		}
@@ -141,7 +140,7 @@ func (s *Store) Put(ctx context.Context, key string, content []byte, was workflo
 	}
 	query := url.Values{"uploadType": {"media"}, "name": {s.object(key)}, "ifGenerationMatch": {string(was)}}
 	to := s.endpoint + "/upload/storage/v1/b/" + url.PathEscape(s.name) + "/o?" + query.Encode()
-	_, answer, err := s.do(ctx, http.MethodPost, to, content)
+	answer, _, err := s.do(ctx, http.MethodPost, to, content)
 	if err != nil {
 		return "", fmt.Errorf("save gs://%s/%s: %w", s.name, s.object(key), err)
 	}
@@ -154,39 +153,39 @@ func (s *Store) Put(ctx context.Context, key string, content []byte, was workflo
 	return made.Generation, nil
 }
 
-// do sends a request and classifies its answer.
-func (b *Bucket) do(ctx context.Context, method, to string, body []byte) (*http.Response, []byte, error) {
+// do sends a request, classifies its answer and returns it with the generation that it tells.
+func (b *Bucket) do(ctx context.Context, method, to string, body []byte) ([]byte, workflow.Version, error) {
 	request, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	response, err := b.http.Do(request)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	defer response.Body.Close() //nolint:errcheck // only read
 	content, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	switch {
 	case response.StatusCode == http.StatusOK && len(content) > maxDocument:
-		return nil, nil, errors.New("the document is too large to be one of ours")
+		return nil, "", errors.New("the document is too large to be one of ours")
 	case response.StatusCode == http.StatusOK:
-		return response, content, nil
+		return content, workflow.Version(response.Header.Get("X-Goog-Generation")), nil
 	case response.StatusCode == http.StatusNotFound && method == http.MethodGet && !strings.Contains(string(content), "bucket does not exist"):
-		return nil, nil, workflow.ErrAbsent
+		return nil, "", workflow.ErrAbsent
 	case response.StatusCode == http.StatusPreconditionFailed:
-		return nil, nil, workflow.ErrChanged
+		return nil, "", workflow.ErrChanged
 	case response.StatusCode == http.StatusNotFound:
-		return nil, nil, b.absent()
+		return nil, "", b.absent()
 	case response.StatusCode == http.StatusUnauthorized, response.StatusCode == http.StatusForbidden:
-		return nil, nil, problem.New(nil, "these credentials may not use the bucket %s: it takes roles/storage.objectUser on it.", b.name)
+		return nil, "", problem.New(nil, "these credentials may not use the bucket %s: it takes roles/storage.objectUser on it.", b.name)
 	}
-	return nil, nil, fmt.Errorf("Cloud Storage answers %s", response.Status) //nolint:staticcheck,revive // its name
+	return nil, "", fmt.Errorf("Cloud Storage answers %s", response.Status) //nolint:staticcheck // its name
 }
 
 func (b *Bucket) absent() error {

@@ -1,7 +1,6 @@
 package bucket
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -71,7 +70,7 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if from+size < len(names) {
 			page["nextPageToken"] = strconv.Itoa(from + size)
 		}
-		_ = json.NewEncoder(w).Encode(page)
+		answer(w, page)
 	case r.Method == http.MethodPost && r.URL.Path == "/upload/storage/v1/b/records/o" && r.URL.Query().Get("uploadType") == "media":
 		name, was := r.URL.Query().Get("name"), r.URL.Query().Get("ifGenerationMatch")
 		o := c.objects[name]
@@ -86,10 +85,16 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		o = object{content, o.generation + 1}
 		c.objects[name] = o
-		_ = json.NewEncoder(w).Encode(map[string]string{"name": name, "generation": strconv.Itoa(o.generation)})
+		answer(w, map[string]string{"name": name, "generation": strconv.Itoa(o.generation)})
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, "The specified bucket does not exist.")
+	}
+}
+
+func answer[T any](w http.ResponseWriter, value T) {
+	if err := json.NewEncoder(w).Encode(value); err != nil {
+		panic(err) // of a test's own maps
 	}
 }
 
@@ -139,7 +144,7 @@ func TestLease(t *testing.T) {
 	held := 0
 	for range 8 {
 		all.Go(func() {
-			if _, err := workflow.Acquire(context.Background(), s, "rollout", workflow.Owner{Name: "x"}, 0, nil); err == nil { //nolint:usetesting // it ends with the test
+			if _, err := workflow.Acquire(t.Context(), s, "rollout", workflow.Owner{Name: "x"}, 0, nil); err == nil {
 				mu.Lock()
 				held++
 				mu.Unlock()

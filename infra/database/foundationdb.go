@@ -21,8 +21,9 @@ import (
 
 // Names and places of the FoundationDB cluster.
 const (
-	component       = "database"
-	statefulSet     = "foundationdb"
+	component = "database"
+	// StatefulSet is the name of the one whose pods are the database.
+	StatefulSet     = "foundationdb"
 	headless        = "fdb-cluster"
 	proxy           = "fdb-proxy-service"
 	clusterConfig   = "fdb-cluster-file"
@@ -35,7 +36,7 @@ const (
 	clientLabel = "coditect.ai/foundationdb-client"
 )
 
-var selector = map[string]string{pod.LabelName: statefulSet}
+var selector = map[string]string{pod.LabelName: StatefulSet}
 
 // cluster renders one FoundationDB cluster's objects.
 type cluster struct {
@@ -55,7 +56,7 @@ func foundationDB(ctx *pulumi.Context, args Args, parent pulumi.Resource) (pod.P
 	c := &cluster{Args: args, image: "docker.io/foundationdb/foundationdb:" + args.Version, parent: parent}
 	addresses := pulumi.String("").ToStringOutput()
 	for i := range args.Coordinators {
-		name := pulumi.Sprintf("%s-%d.%s.%s.svc.cluster.local", statefulSet, i, headless, args.Namespace)
+		name := pulumi.Sprintf("%s-%d.%s.%s.svc.cluster.local", StatefulSet, i, headless, args.Namespace)
 		c.coordinators = append(c.coordinators, name)
 		separator := ","
 		if i == 0 {
@@ -120,7 +121,7 @@ func (c *cluster) generation() corev1.EnvVarArgs {
 // must find each other before any of them can be ready.
 func (c *cluster) serve(ctx *pulumi.Context) error {
 	_, err := corev1.NewService(ctx, headless, &corev1.ServiceArgs{
-		Metadata: pod.Meta(headless, c.Namespace, pod.Labels(statefulSet, component, nil), nil),
+		Metadata: pod.Meta(headless, c.Namespace, pod.Labels(StatefulSet, component, nil), nil),
 		Spec: &corev1.ServiceSpecArgs{
 			ClusterIP:                pulumi.String("None"),
 			PublishNotReadyAddresses: pulumi.Bool(true),
@@ -139,7 +140,7 @@ func (c *cluster) serve(ctx *pulumi.Context) error {
 	// The coordinators' address inside the network, for clients outside the cluster;
 	// its balancer is never public. The other processes they find at their pods' own.
 	_, err = corev1.NewService(ctx, proxy, &corev1.ServiceArgs{
-		Metadata: pod.Meta(proxy, c.Namespace, pod.Labels(statefulSet, component, nil), map[string]string{
+		Metadata: pod.Meta(proxy, c.Namespace, pod.Labels(StatefulSet, component, nil), map[string]string{
 			"networking.gke.io/load-balancer-type": "Internal", "pulumi.com/skipAwait": "true",
 		}),
 		Spec: &corev1.ServiceSpecArgs{
@@ -159,7 +160,7 @@ func (c *cluster) serve(ctx *pulumi.Context) error {
 
 func (c *cluster) clusterFile(ctx *pulumi.Context) (*corev1.ConfigMap, error) {
 	config, err := corev1.NewConfigMap(ctx, clusterConfig, &corev1.ConfigMapArgs{
-		Metadata: pod.Meta(clusterConfig, c.Namespace, pod.Labels(statefulSet, component, nil), nil),
+		Metadata: pod.Meta(clusterConfig, c.Namespace, pod.Labels(StatefulSet, component, nil), nil),
 		Data:     pulumi.StringMap{clusterFileName: pulumi.Sprintf("%s\n", c.connection)},
 	}, pulumi.Parent(c.parent))
 	if err != nil {
@@ -169,12 +170,12 @@ func (c *cluster) clusterFile(ctx *pulumi.Context) (*corev1.ConfigMap, error) {
 }
 
 func (c *cluster) pods(ctx *pulumi.Context) (*appsv1.StatefulSet, error) {
-	meta := pod.Meta(statefulSet, c.Namespace, pod.Labels(statefulSet, component, nil), nil)
+	meta := pod.Meta(StatefulSet, c.Namespace, pod.Labels(StatefulSet, component, nil), nil)
 	replicas := c.Replicas
 	if c.Halted {
 		replicas = 0
 	}
-	set, err := appsv1.NewStatefulSet(ctx, statefulSet, &appsv1.StatefulSetArgs{
+	set, err := appsv1.NewStatefulSet(ctx, StatefulSet, &appsv1.StatefulSetArgs{
 		Metadata: meta,
 		Spec: &appsv1.StatefulSetSpecArgs{
 			ServiceName: pulumi.String(headless),
@@ -188,7 +189,7 @@ func (c *cluster) pods(ctx *pulumi.Context) (*appsv1.StatefulSet, error) {
 				WhenDeleted: pulumi.String("Retain"), WhenScaled: pulumi.String("Retain"),
 			},
 			Template: &corev1.PodTemplateSpecArgs{
-				Metadata: &metav1.ObjectMetaArgs{Labels: pod.Labels(statefulSet, component, map[string]string{clientLabel: "true"})},
+				Metadata: &metav1.ObjectMetaArgs{Labels: pod.Labels(StatefulSet, component, map[string]string{clientLabel: "true"})},
 				Spec: &corev1.PodSpecArgs{
 					AutomountServiceAccountToken:  pulumi.Bool(false),
 					EnableServiceLinks:            pulumi.Bool(false),
@@ -284,7 +285,7 @@ esac
 `
 
 func (c *cluster) configure(ctx *pulumi.Context, needs ...pulumi.Resource) (*batchv1.Job, error) {
-	name := statefulSet + "-configure"
+	name := StatefulSet + "-configure"
 	job, err := batchv1.NewJob(ctx, name, &batchv1.JobArgs{
 		// A Job that failed never runs again: the next update makes another in its place.
 		Metadata: pod.Meta(name, c.Namespace, pod.Labels(name, component, nil), map[string]string{"pulumi.com/replaceUnready": "true"}),
@@ -339,8 +340,8 @@ func (c *cluster) guard(ctx *pulumi.Context) error {
 	for _, network := range c.Clients {
 		clients = append(clients, pod.Range(network))
 	}
-	if _, err := networkingv1.NewNetworkPolicy(ctx, statefulSet, &networkingv1.NetworkPolicyArgs{
-		Metadata: pod.Meta(statefulSet, c.Namespace, pod.Labels(statefulSet, component, nil), nil),
+	if _, err := networkingv1.NewNetworkPolicy(ctx, StatefulSet, &networkingv1.NetworkPolicyArgs{
+		Metadata: pod.Meta(StatefulSet, c.Namespace, pod.Labels(StatefulSet, component, nil), nil),
 		Spec: &networkingv1.NetworkPolicySpecArgs{
 			PodSelector: pod.Selector(selector),
 			PolicyTypes: pulumi.ToStringArray([]string{"Ingress", "Egress"}),
@@ -352,8 +353,8 @@ func (c *cluster) guard(ctx *pulumi.Context) error {
 	}, pulumi.Parent(c.parent)); err != nil {
 		return fmt.Errorf("network policy: %w", err)
 	}
-	if _, err := policyv1.NewPodDisruptionBudget(ctx, statefulSet, &policyv1.PodDisruptionBudgetArgs{
-		Metadata: pod.Meta(statefulSet, c.Namespace, pod.Labels(statefulSet, component, nil), nil),
+	if _, err := policyv1.NewPodDisruptionBudget(ctx, StatefulSet, &policyv1.PodDisruptionBudgetArgs{
+		Metadata: pod.Meta(StatefulSet, c.Namespace, pod.Labels(StatefulSet, component, nil), nil),
 		Spec: &policyv1.PodDisruptionBudgetSpecArgs{
 			MaxUnavailable: pulumi.Int(1),
 			Selector:       pod.Selector(selector),

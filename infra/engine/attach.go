@@ -3,10 +3,13 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -76,4 +79,36 @@ func Refused(environment string, err error) error {
 		}
 	}
 	return problem.New(err, "Pulumi cannot do this on stack %s:\n  %s", environment, Explain(err))
+}
+
+// Overlaid writes the environment's file in dir with settings on top into a file
+// of its own, to update with; remove takes it away. The committed one stays as it is.
+func Overlaid(dir, environment string, settings map[string]string) (file string, remove func(), err error) {
+	project, err := workspace.LoadProject(filepath.Join(dir, "Pulumi.yaml"))
+	if err != nil {
+		return "", nil, fmt.Errorf("read Pulumi.yaml: %w", err)
+	}
+	stack, err := workspace.LoadProjectStack(nil, project, filepath.Join(dir, File(environment)))
+	if err != nil {
+		return "", nil, fmt.Errorf("read %s: %w", File(environment), err)
+	}
+	merged := config.Map{}
+	maps.Copy(merged, stack.Config)
+	for name, value := range settings {
+		merged[Key(name)] = config.NewValue(value)
+	}
+	stack.Config = merged
+	if _, err := load(environment, merged); err != nil {
+		return "", nil, err
+	}
+	scratch, err := os.MkdirTemp("", "coditect-settings")
+	if err != nil {
+		return "", nil, fmt.Errorf("write the settings of an update: %w", err)
+	}
+	file = filepath.Join(scratch, File(environment))
+	if err := stack.Save(file); err != nil {
+		_ = os.RemoveAll(scratch)
+		return "", nil, fmt.Errorf("write the settings of an update: %w", err)
+	}
+	return file, func() { _ = os.RemoveAll(scratch) }, nil
 }

@@ -123,10 +123,12 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := args.check(); err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", name, err)
 	}
-	g := &Gateway{URL: url(args)}
+	g := &Gateway{}
 	if err := ctx.RegisterComponentResource("coditect:gateway:Gateway", name, g, opts...); err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", name, err)
 	}
+	// Outputs are set after the registration, which makes them anew.
+	g.URL = url(args)
 	e := entry{Args: args, parent: g}
 	g.DNS = pulumi.StringArray{}.ToStringArrayOutput()
 	var ground []pulumi.Resource

@@ -33,8 +33,11 @@ var ErrAbsent = errors.New("there is no such object")
 // timeout bounds one request.
 const timeout = 30 * time.Second
 
-// maxLog is how much of a pod's log is read, in bytes.
-const maxLog = 1 << 20
+// maxLog and maxLines are how much of a pod's log is read, in bytes and in lines from its end.
+const (
+	maxLog   = 1 << 20
+	maxLines = 2000
+)
 
 // Resource is a kind of objects, as its path in the API.
 type Resource struct {
@@ -98,11 +101,11 @@ func (c *Client) List(ctx context.Context, r Resource, namespace, selector strin
 	return decode(raw, into, "list "+r.plural+" of "+namespace)
 }
 
-// Log is the newest MiB at most of what a container of a pod has written.
+// Log is the end of what a container of a pod has written: 2,000 lines at most, and 1 MiB.
 func (c *Client) Log(ctx context.Context, namespace, pod, container string) ([]byte, error) {
 	doing := fmt.Sprintf("read the log of %s/%s, container %s", namespace, pod, container)
 	stream, err := c.rest.Get().AbsPath(Pods.path, "namespaces", url.PathEscape(namespace), Pods.plural, url.PathEscape(pod), "log").
-		Param("container", container).Param("limitBytes", strconv.Itoa(maxLog)).Stream(ctx)
+		Param("container", container).Param("tailLines", strconv.Itoa(maxLines)).Stream(ctx)
 	if err != nil {
 		return nil, failed(err, doing)
 	}

@@ -12,6 +12,7 @@ import (
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/metrics"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/rollout"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/infra/slots"
@@ -138,8 +139,19 @@ func (e *Environment) reconfigure(ctx context.Context, next release, only ...str
 }
 
 // Metrics is the database of what the environment's pods tell of themselves.
-func (e *Environment) Metrics(context.Context) (*metrics.Prometheus, error) {
-	return nil, fmt.Errorf("%w: nothing in the local environment collects metrics", metrics.ErrNoData)
+func (e *Environment) Metrics(ctx context.Context) (*metrics.Prometheus, error) {
+	status, err := e.Look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if status.Metrics.Address == "" {
+		return nil, fmt.Errorf("%w: nothing is measured: %s", metrics.ErrNoData, status.Metrics.Trouble)
+	}
+	s, err := e.Settled()
+	if err != nil {
+		return nil, err
+	}
+	return metrics.New(metrics.Options{Address: status.Metrics.Address, Namespace: s.Cloud.Namespace, Interval: program.LocalInterval})
 }
 
 // PushRelease puts another build of the service into the environment's registry

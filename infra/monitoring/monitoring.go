@@ -42,6 +42,8 @@ type Args struct {
 	Availability float64
 	// Exporter tells that the database has metrics, Backups that backups are written.
 	Exporter, Backups bool
+	// Machines is how many the database runs on.
+	Machines int
 	// Targets are scraped.
 	Targets []Target
 	Labels  pulumi.StringMap
@@ -61,6 +63,9 @@ func (a *Args) check() error {
 	}
 	if a.Namespace == nil {
 		faults = append(faults, errors.New("no Namespace"))
+	}
+	if a.Exporter && a.Machines < 1 {
+		faults = append(faults, fmt.Errorf("a database with metrics runs on %d machines: one at least", a.Machines))
 	}
 	if a.LogDays < 1 || a.LogDays > 3650 {
 		faults = append(faults, fmt.Errorf("LogDays is %d: must be from 1 to 3650", a.LogDays))
@@ -218,7 +223,7 @@ func (w *watch) objectives(ctx *pulumi.Context) error {
 func (w *watch) alert(ctx *pulumi.Context) error {
 	alerts := Alerts(w.NamespaceName, w.Host)
 	if w.Exporter {
-		alerts = append(alerts, DatabaseAlerts(w.NamespaceName)...)
+		alerts = append(alerts, DatabaseAlerts(w.NamespaceName, w.Machines)...)
 	}
 	if w.Exporter && w.Backups {
 		alerts = append(alerts, BackupAlerts(w.NamespaceName)...)

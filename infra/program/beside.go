@@ -15,6 +15,7 @@ import (
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/monitoring"
 	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/infra/scaling"
 	"coditect.ai/platform/infra/secrets"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
@@ -33,8 +34,8 @@ const (
 // apiTarget is where the API tells its metrics.
 var apiTarget = monitoring.Target{App: service.App, PortName: service.InternalPortName, Path: contract.MetricsPath}
 
-// localInterval is the pause between two scrapes on this machine, where a rehearsal has no time to lose.
-const localInterval = time.Second
+// LocalInterval is the pause between two scrapes on this machine, where a rehearsal has no time to lose.
+const LocalInterval = time.Second
 
 // makePages makes what is served beside the API, where there is an image of it.
 func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, records pod.Part, providers pulumi.ResourceOption) ([]gateway.Page, error) {
@@ -85,7 +86,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
 		Bucket: s.BackupBucket(), Retention: s.Backup.Retention, KeepDays: s.Backup.KeepDays, RestorableDays: s.Backup.RestorableDays,
 		SnapshotEvery: s.Backup.SnapshotEvery, AccessID: s.Backup.AccessID, Version: s.Database.Version,
-		Name: s.BackupName(), Paused: s.Recovery.Phase != stacks.PhaseNone, Records: parts.records,
+		Name: s.BackupName(), Paused: s.Recovery.Phase != stacks.PhaseNone, Records: parts.records, Image: parts.image,
 		Parts: []pod.Part{parts.records, parts.key}, CredentialsFile: secrets.BackupKeyFile, Labels: labels, Protect: s.Cloud.DeletionProtection,
 	}
 	switch s.Recovery.Phase {
@@ -93,7 +94,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		from, version := s.Recovery.Backup()
 		args.Restore = &backup.Restore{Name: from, Version: version}
 	case stacks.PhaseCheck:
-		args.CheckImage = parts.image
+		args.Check = true
 	default:
 	}
 	copies, err := backup.New(ctx, "backup", args, on.providers)
@@ -105,6 +106,14 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	if err != nil {
 		return err
 	}
+	if s.ScalesByRequests() {
+		if _, err := scaling.New(ctx, "scaling", scaling.Args{
+			ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Image: s.Monitoring.AdapterImage,
+			Protect: s.Cloud.DeletionProtection,
+		}, on.providers); err != nil {
+			return err
+		}
+	}
 	targets := []monitoring.Target{apiTarget}
 	if s.Database.ExporterImage != "" {
 		targets = append(targets, monitoring.Target{App: database.Exporter, PortName: database.ExporterPort, Path: database.ExporterPath})
@@ -112,7 +121,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	if _, err := monitoring.New(ctx, "monitoring", monitoring.Args{
 		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Namespace: namespace, NamespaceName: s.Cloud.Namespace, Host: s.Gateway.Host,
 		Emails: s.Monitoring.Emails, Runbooks: s.Monitoring.Runbooks, LogDays: s.Monitoring.LogDays, Availability: availability,
-		Exporter: s.Database.ExporterImage != "", Backups: s.Backup.AccessID != "", Targets: targets, Labels: labels,
+		Exporter: s.Database.ExporterImage != "", Machines: s.Database.Replicas, Backups: s.Backup.AccessID != "", Targets: targets, Labels: labels,
 	}, on.providers); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type fake struct {
 
 	mu       sync.Mutex
 	serving  bool
-	key      string // of the rehearsal: others are kept out
+	key      string   // of the rehearsal: others are kept out
 	records  *records // nil where there are none
 	backups  []contract.Manifest
 	bucket   map[string]*records

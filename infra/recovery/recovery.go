@@ -113,7 +113,7 @@ func (r *recovery) inspect(ctx context.Context, at *at) error {
 		return err
 	}
 	if occupied && !d.Replace {
-		return problem.New(nil, "the environment holds records, and a recovery only fills an empty one: to go back to an earlier state use `coditect rollback`; to begin from nothing take it away first with `coditect down`.")
+		return problem.New(nil, "the environment holds records, and a recovery only fills an empty one: to go back to an earlier state use `coditect rollback`; to begin from nothing take it away first.")
 	}
 	if d.Backup, err = r.env.Inspect(ctx, d.Backup); err != nil {
 		return err

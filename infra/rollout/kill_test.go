@@ -36,7 +36,7 @@ func live(t *testing.T, w *world, fuse int) outcome {
 		died := survive(func() {
 			r := w.process(fmt.Sprintf("process%d", n))
 			var err error
-			if s, err = r.Look(t.Context()); s == nil {
+			if s, _ = r.Look(t.Context()); s == nil {
 				s, err = r.Start(t.Context(), release, brief())
 			} else {
 				s, err = r.Tick(t.Context())

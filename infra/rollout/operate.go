@@ -157,9 +157,10 @@ func (r *Rollouts) Start(ctx context.Context, release Release, plan Plan) (*Stat
 // place finds the slots of the release and of the former one.
 func (s *State) place(c Split) error {
 	for _, name := range stacks.Slots() {
-		if c.Weights[name] == 100 {
+		switch c.Weights[name] {
+		case 100:
 			s.Stable = name
-		} else if c.Weights[name] == 0 {
+		case 0:
 			s.Canary = name
 		}
 	}

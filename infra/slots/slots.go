@@ -12,12 +12,11 @@ import (
 	"coditect.ai/platform/stacks"
 )
 
-// Get reads a setting by its key without the project's prefix, "" where it is
-// not set; Set writes one.
-type (
-	Get = func(key string) string
-	Set = func(key, value string)
-)
+// Get reads a setting by its key without the project's prefix, "" where it is not set.
+type Get = func(key string) string
+
+// Set writes a setting.
+type Set = func(key, value string)
 
 var (
 	imageKeys  = map[stacks.Slot]string{stacks.Blue: "serviceImageBlue", stacks.Green: "serviceImageGreen"}

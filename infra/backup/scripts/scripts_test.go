@@ -232,3 +232,32 @@ func TestPairsAreRecorded(t *testing.T) {
 		}
 	}
 }
+
+// What was counted goes beside the pairs, as the service's command has left it.
+func TestCountsAreRecorded(t *testing.T) {
+	p := newPod(t, phases, "foundationdb-backup-count", world{})
+	for i, v := range p.container.Env {
+		if v.Name == "MANIFEST_DIR" {
+			p.container.Env[i].Value = p.dir
+		}
+	}
+	if out, code := p.run(); code == 0 {
+		t.Errorf("without a manifest it ends well: %s", out)
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "manifest.json"), []byte(`{"format":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, code := p.run()
+	if code != 0 {
+		t.Fatalf("%d %s", code, out)
+	}
+	object := regexp.MustCompile(`^manifests%2Fcoditect-2%2F\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.json$`)
+	for name, text := range p.world().Uploads {
+		if !object.MatchString(name) || text != `{"format":1}` {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	if n := len(p.world().Uploads); n != 1 {
+		t.Errorf("%d objects", n)
+	}
+}

@@ -16,16 +16,16 @@ const envWorld = "STANDIN_WORLD"
 
 // world is what stands behind the tools: one cluster, and one bucket.
 type world struct {
-	State     string            // of the restore with the tag default; "" where there was none
-	Occupied  bool              // the database holds records
-	Newest    map[string]uint64 // the newest restorable version, by backup
-	Running   []string          // backups that are written
-	Aborts    bool              // a restore that is waited for is aborted by somebody
-	Dies      bool              // the tool is killed while it waits; the agents go on
-	Version   string            // what getversion answers
-	Uploads   map[string]string // objects that curl has written
-	Calls     []string
-	TokenGone bool
+	State     string            `json:"state"`    // of the restore with the tag default; "" where there was none
+	Occupied  bool              `json:"occupied"` // the database holds records
+	Newest    map[string]uint64 `json:"newest"`   // the newest restorable version, by backup
+	Running   []string          `json:"running"`  // backups that are written
+	Aborts    bool              `json:"aborts"`   // a restore that is waited for is aborted by somebody
+	Dies      bool              `json:"dies"`     // the tool is killed while it waits; the agents go on
+	Version   string            `json:"version"`  // what getversion answers
+	Uploads   map[string]string `json:"uploads"`  // objects that curl has written
+	Calls     []string          `json:"calls"`
+	TokenGone bool              `json:"tokengone"`
 }
 
 func load() (*world, error) {

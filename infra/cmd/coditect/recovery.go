@@ -15,11 +15,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/bucket"
+	"coditect.ai/platform/infra/cloud"
 	"coditect.ai/platform/infra/console"
+	"coditect.ai/platform/infra/engine"
+	"coditect.ai/platform/infra/kube"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/recovery"
 	"coditect.ai/platform/infra/workflow"
+	"coditect.ai/platform/stacks"
 )
 
 // provenAge is the age at which the last proven restore proves too little.
@@ -28,29 +35,105 @@ const provenAge = 7 * 24 * time.Hour
 // recoveryName is what the progress of a recovery or a rollback is saved under.
 const recoveryName = "recovery"
 
-func recoveryDir(env *local.Environment) string {
-	return filepath.Join(env.Root(), ".data", "recovery", local.Name)
+func recoveryDir(env *local.Environment, name string) string {
+	return filepath.Join(env.Root(), ".data", "recovery", name)
 }
 
-func recoveryStore(env *local.Environment) workflow.Store { return workflow.In(recoveryDir(env)) }
+func recoveryStore(env *local.Environment) workflow.Store {
+	return workflow.In(recoveryDir(env, local.Name))
+}
+
+// target is an environment as commands about recoveries see it.
+type target struct {
+	recovery.Environment
+
+	name  string
+	local *local.Environment // finds the repository, whatever the environment
+	store workflow.Store
+	// next is the generation of the database that a recovery which begins now fills; 0 where there are none.
+	next func() int
+	// take prepares the environment for a run, new or unfinished.
+	take func(recovery.State)
+	// present is what the environment holds, and the moment at which that was so.
+	present func(context.Context) (contract.Inventory, time.Time, error)
+}
+
+// recovering adds --env to cmd and returns what opens the environment.
+func recovering(cmd *cobra.Command) func() (*target, error) {
+	name := cmd.Flags().String("env", local.Name, "the environment: local, dev, staging or prod")
+	return func() (*target, error) {
+		env, err := local.Open(".", cmd.OutOrStdout())
+		if err != nil {
+			return nil, err
+		}
+		switch e := stacks.Environment(*name); {
+		case !e.Known():
+			return nil, problem.New(nil, "there is no environment %q: it is one of %v.", *name, stacks.Environments())
+		case e.Cloud():
+			return cloudTarget(cmd, env, *name)
+		}
+		return &target{
+			Environment: env, name: *name, local: env, store: recoveryStore(env),
+			next: func() int { return 0 }, take: func(recovery.State) {},
+			present: func(ctx context.Context) (contract.Inventory, time.Time, error) {
+				now, err := env.Check(ctx)
+				return now.Inventory, time.Now(), err
+			},
+		}, nil
+	}
+}
+
+// cloudTarget opens an environment of the cloud: its stack in the operator's own
+// backend, the bucket of its backups, and, when it is there, its cluster.
+func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*target, error) {
+	ctx := cmd.Context()
+	stack := &cloud.EngineStack{
+		Open: func(ctx context.Context) (*engine.Stack, error) {
+			return engine.Attach(ctx, env.Root(), name, program.Deploy)
+		},
+		Dir:     env.Root(),
+		Address: program.OutputAddress, Kubeconfig: program.OutputKubeconfig,
+		Say: func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), "        "+format+"\n", args...) },
+	}
+	if err := stack.Load(ctx); err != nil {
+		return nil, err
+	}
+	s := stack.Settings()
+	backups, err := bucket.Open(ctx, s.BackupBucket())
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := cloud.OpenSecrets(ctx, s.Cloud.ProjectID)
+	if err != nil {
+		return nil, err
+	}
+	e := cloud.New(cloud.Options{
+		Stack: stack, Bucket: backups, Ready: secrets.Ready,
+		Connect: func(config []byte) (cloud.Cluster, error) { return kube.New(config) },
+	})
+	return &target{
+		Environment: e, name: name, local: env, store: backups.Store("operations"), next: e.Next, present: e.Counted,
+		take: func(s recovery.State) { e.Generation, e.Replace = s.Generation, s.Replace },
+	}, nil
+}
 
 func recoverCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "recover", Short: "Rebuild a lost environment from a backup, or go on with it", Args: cobra.NoArgs}
-	open := environment(cmd)
+	open := recovering(cmd)
 	from := cmd.Flags().String("from", "latest", "the backup: latest, its id, or a time (RFC 3339) that it is not to be younger than")
-	version := cmd.Flags().String("version", "", "refuse to run another version of the service than this")
+	version := cmd.Flags().String("version", "", "refuse to run another version of the service than this; in the cloud, another image than the one of this digest (sha256:…)")
 	abandon := cmd.Flags().Bool("abandon", false, "begin anew instead of going on with an unfinished recovery")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		env, err := open()
+		t, err := open()
 		if err != nil {
 			return err
 		}
-		m, err := recovery.Choose(cmd.Context(), env, *from)
+		m, err := recovery.Choose(cmd.Context(), t, *from)
 		if err != nil {
 			return err
 		}
-		return operation(cmd, env, func(ctx context.Context) error {
-			return rebuild(ctx, cmd, env, recovery.State{Backup: m, Version: *version}, cmd.Flags().Changed("from"), *abandon)
+		return operation(cmd, t.local, func(ctx context.Context) error {
+			return t.rebuild(ctx, cmd, recovery.State{Backup: m, Version: *version}, cmd.Flags().Changed("from"), *abandon)
 		})
 	}
 	return cmd
@@ -60,64 +143,68 @@ func rollbackCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rollback", Short: "Take an environment's records back to an earlier backup; without --confirm, say what that loses", Args: cobra.NoArgs,
 	}
-	open := environment(cmd)
+	open := recovering(cmd)
 	to := cmd.Flags().String("to", "", "the backup: its id, or a time (RFC 3339) that it is not to be younger than")
 	confirm := cmd.Flags().String("confirm", "", "the environment's name: do it")
 	abandon := cmd.Flags().Bool("abandon", false, "begin anew instead of going on with an unfinished one")
 	_ = cmd.MarkFlagRequired("to") // fails only for a flag that there is not
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		env, err := open()
+		t, err := open()
 		if err != nil {
 			return err
 		}
-		m, err := recovery.Choose(cmd.Context(), env, *to)
+		m, err := recovery.Choose(cmd.Context(), t, *to)
 		if err != nil {
 			return err
 		}
 		if *confirm == "" {
-			return tellLoss(cmd, env, recovery.State{Backup: m})
+			return t.tellLoss(cmd, m)
 		}
-		if *confirm != local.Name {
-			return problem.New(nil, "--confirm names %s and the environment is %s: nothing was done.", *confirm, local.Name)
+		if *confirm != t.name {
+			return problem.New(nil, "--confirm names %s and the environment is %s: nothing was done.", *confirm, t.name)
 		}
-		return operation(cmd, env, func(ctx context.Context) error {
-			return rebuild(ctx, cmd, env, recovery.State{Backup: m, Replace: true}, true, *abandon)
+		return operation(cmd, t.local, func(ctx context.Context) error {
+			return t.rebuild(ctx, cmd, recovery.State{Backup: m, Replace: true}, true, *abandon)
 		})
 	}
 	return cmd
 }
 
 // tellLoss is the dry run of a rollback: the backup is verified, and the present records are held against it.
-func tellLoss(cmd *cobra.Command, env *local.Environment, s recovery.State) error {
+func (t *target) tellLoss(cmd *cobra.Command, m contract.Manifest) error {
 	out := cmd.OutOrStdout()
-	var err error
-	if s.Backup, err = env.Inspect(cmd.Context(), s.Backup); err != nil {
-		return err
-	}
-	now, err := env.Check(cmd.Context())
+	m, err := t.Inspect(cmd.Context(), m)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "The backup %s of %s is sound. Everything that was written after it would be taken away:\n", s.Backup.ID, s.Backup.CreatedAt.Format(time.RFC3339))
-	lines := recovery.Loss(now.Inventory, s.Backup.Inventory)
+	now, at, err := t.present(cmd.Context())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "The backup %s of %s is sound. Everything that was written after it would be taken away:\n", m.ID, m.CreatedAt.Format(time.RFC3339))
+	lines := recovery.Loss(now, m.Inventory)
 	for _, line := range lines {
 		fmt.Fprintln(out, "  "+line)
 	}
 	switch {
-	case now.Same(s.Backup.Inventory):
+	case now.Same(m.Inventory):
 		fmt.Fprintln(out, "  nothing: the records are the same")
+	case now.Counts == nil || m.Inventory.Counts == nil:
+		fmt.Fprintln(out, "  how much that is was not counted")
 	case len(lines) == 0:
 		fmt.Fprintln(out, "  no record in number, but records that were changed since")
 	}
-	fmt.Fprintf(out, "The service stops meanwhile. The present records are set aside and kept.\nNothing was done. To do it: coditect rollback --env %s --to %s --confirm %s\n", local.Name, s.Backup.ID, local.Name)
+	if t.name != local.Name && now.Counts != nil && m.Inventory.Counts != nil {
+		fmt.Fprintf(out, "Counted were the moments of %s and %s.\n", at.Format(time.RFC3339), m.InventoryAt.Format(time.RFC3339))
+	}
+	fmt.Fprintf(out, "The service stops meanwhile. The present records are set aside and kept.\nNothing was done. To do it: coditect rollback --env %s --to %s --confirm %s\n", t.name, m.ID, t.name)
 	return nil
 }
 
 // rebuild runs the recovery, or goes on with the unfinished one.
-func rebuild(ctx context.Context, cmd *cobra.Command, env *local.Environment, s recovery.State, chosen, abandon bool) error {
-	store := recoveryStore(env)
-	w := recovery.Recovery(recoveryName, env, time.Now)
-	if saved, err := w.Peek(ctx, store); err == nil && !saved.Finished() {
+func (t *target) rebuild(ctx context.Context, cmd *cobra.Command, s recovery.State, chosen, abandon bool) error {
+	w := recovery.Recovery(recoveryName, t, time.Now)
+	if saved, err := w.Peek(ctx, t.store); err == nil && !saved.Finished() {
 		if abandon && (saved.Data.Restoring || saved.Data.Replace) {
 			// What an abandoned run has filled half is in the way of the next.
 			s.Replace = true
@@ -126,13 +213,16 @@ func rebuild(ctx context.Context, cmd *cobra.Command, env *local.Environment, s 
 		// that was the newest then must not be the one that is taken now.
 		abandon = abandon || saved.Steps[0].State != workflow.Done
 	}
+	s.Generation = t.next()
+	t.take(s)
 	p, err := w.Execute(ctx, workflow.Options[recovery.State]{
-		Store: store, Owner: workflow.Self(), Watch: watch(cmd.OutOrStdout(), ""), Abandon: abandon,
+		Store: t.store, Owner: workflow.Self(), Watch: watch(cmd.OutOrStdout(), ""), Abandon: abandon,
 		Resume: func(saved *recovery.State) error {
 			if chosen && saved.Backup.ID != s.Backup.ID || saved.Replace != s.Replace {
 				return problem.New(nil, "a %s to the backup %s is unfinished: go on with `coditect %s`, or give it up with --abandon.",
-					kind(*saved), saved.Backup.ID, resumed(*saved))
+					kind(*saved), saved.Backup.ID, resumed(t.name, *saved))
 			}
+			t.take(*saved)
 			fmt.Fprintf(cmd.OutOrStdout(), "Going on with the %s to the backup %s\n", kind(*saved), saved.Backup.ID)
 			return nil
 		},
@@ -140,7 +230,7 @@ func rebuild(ctx context.Context, cmd *cobra.Command, env *local.Environment, s 
 	if err != nil {
 		return held(err)
 	}
-	return publish(ctx, cmd, env, recovery.Of(local.Name, p))
+	return publish(ctx, cmd, t.local, t.store, recovery.Of(t.name, p))
 }
 
 // halfRecovered refuses to let traffic to records that a recovery has not proven yet.
@@ -157,7 +247,7 @@ func halfRecovered(ctx context.Context, env *local.Environment) error {
 		return err
 	}
 	return problem.New(nil, "a %s to the backup %s is unfinished, and its records are not proven: go on with `coditect %s`; `coditect down` gives them up.",
-		kind(saved.Data), saved.Data.Backup.ID, resumed(saved.Data))
+		kind(saved.Data), saved.Data.Backup.ID, resumed(local.Name, saved.Data))
 }
 
 func kind(s recovery.State) string {
@@ -167,11 +257,11 @@ func kind(s recovery.State) string {
 	return "recovery"
 }
 
-func resumed(s recovery.State) string {
+func resumed(name string, s recovery.State) string {
 	if s.Replace {
-		return fmt.Sprintf("rollback --env %s --to %s --confirm %s", local.Name, s.Backup.ID, local.Name)
+		return fmt.Sprintf("rollback --env %s --to %s --confirm %s", name, s.Backup.ID, name)
 	}
-	return fmt.Sprintf("recover --env %s --from %s", local.Name, s.Backup.ID)
+	return fmt.Sprintf("recover --env %s --from %s", name, s.Backup.ID)
 }
 
 // held makes a problem of what an operator can wait for.
@@ -226,7 +316,7 @@ func drillCommand() *cobra.Command {
 			if err != nil {
 				return held(err)
 			}
-			return publish(ctx, cmd, env, recovery.OfDrill(local.Name, p))
+			return publish(ctx, cmd, env, store, recovery.OfDrill(local.Name, p))
 		})
 	}
 	return cmd
@@ -268,11 +358,11 @@ func watch(out io.Writer, indent string) func(workflow.Event) {
 }
 
 // publish records the proven restore, writes the report and tells it.
-func publish(ctx context.Context, cmd *cobra.Command, env *local.Environment, r recovery.Report) error {
-	if err := r.Record(ctx, recoveryStore(env)); err != nil {
+func publish(ctx context.Context, cmd *cobra.Command, env *local.Environment, store workflow.Store, r recovery.Report) error {
+	if err := r.Record(ctx, store); err != nil {
 		return err
 	}
-	dir := filepath.Join(recoveryDir(env), "reports")
+	dir := filepath.Join(recoveryDir(env, r.Environment), "reports")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}

@@ -1,0 +1,178 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
+
+	"coditect.ai/platform/infra/engine"
+	"coditect.ai/platform/infra/google"
+	"coditect.ai/platform/stacks"
+)
+
+// EngineStack is an environment's stack on the engine of Pulumi.
+type EngineStack struct {
+	// Open opens the stack with the settings that are committed at that moment.
+	Open func(context.Context) (*engine.Stack, error)
+	// Dir holds the project's file and the environment's.
+	Dir string
+	// Names of the outputs that [Outputs] are.
+	Address, Kubeconfig string
+	// Say tells the operator of an update.
+	Say func(format string, args ...any)
+
+	stack *engine.Stack
+}
+
+// Load opens the stack. Until then nothing else may be asked of it.
+func (s *EngineStack) Load(ctx context.Context) (err error) {
+	s.stack, err = s.Open(ctx)
+	return err
+}
+
+// Settings are those that are committed.
+func (s *EngineStack) Settings() stacks.Settings { return s.stack.Settings }
+
+// Commit changes a setting in the environment's file, which the operator has to
+// commit.
+func (s *EngineStack) Commit(ctx context.Context, key, value string) error {
+	file := engine.File(s.stack.Name())
+	if err := s.stack.SetConfig(ctx, engine.Key(key).String(), auto.ConfigValue{Value: value}); err != nil {
+		return fmt.Errorf("set %s in %s: %w", key, file, engine.Explain(err))
+	}
+	s.Say("%s of %s is %s from now on: commit that file", key, file, value)
+	return s.Load(ctx)
+}
+
+// Update runs the program.
+func (s *EngineStack) Update(ctx context.Context, settings map[string]string) (Outputs, error) {
+	file, remove, err := engine.Overlaid(s.Dir, s.stack.Name(), settings)
+	if err != nil {
+		return Outputs{}, err
+	}
+	defer remove()
+	result, err := s.stack.Up(ctx, optup.ConfigFile(file), optup.SuppressOutputs(), optup.SuppressProgress())
+	if err != nil && s.release(ctx, err) {
+		if _, err := s.stack.Refresh(ctx, optrefresh.ConfigFile(file), optrefresh.ClearPendingCreates(), optrefresh.SuppressProgress()); err != nil {
+			return Outputs{}, engine.Refused(s.stack.Name(), err)
+		}
+		result, err = s.stack.Up(ctx, optup.ConfigFile(file), optup.SuppressOutputs(), optup.SuppressProgress())
+	}
+	if ctx.Err() != nil {
+		return Outputs{}, context.Cause(ctx)
+	}
+	if err != nil {
+		return Outputs{}, engine.Refused(s.stack.Name(), err)
+	}
+	return s.outputs(result.Outputs), nil
+}
+
+// Outputs are those of the last update.
+func (s *EngineStack) Outputs(ctx context.Context) (Outputs, error) {
+	all, err := s.stack.Outputs(ctx)
+	if err != nil {
+		return Outputs{}, engine.Refused(s.stack.Name(), err)
+	}
+	return s.outputs(all), nil
+}
+
+func (s *EngineStack) outputs(all auto.OutputMap) Outputs {
+	text := func(name string) string {
+		value, _ := all[name].Value.(string)
+		return value
+	}
+	return Outputs{Address: text(s.Address), Kubeconfig: text(s.Kubeconfig)}
+}
+
+// Gone asks the cloud for the cluster that the state knows.
+func (s *EngineStack) Gone(ctx context.Context) (bool, error) {
+	urn, err := s.cluster(ctx)
+	if err != nil || urn == "" {
+		return err == nil, err
+	}
+	refresh := func() error {
+		_, err := s.stack.Refresh(ctx, optrefresh.Target([]string{urn}), optrefresh.SuppressProgress())
+		return err
+	}
+	if err := refresh(); err != nil {
+		if !s.release(ctx, err) {
+			return false, engine.Refused(s.stack.Name(), err)
+		}
+		if err := refresh(); err != nil {
+			return false, engine.Refused(s.stack.Name(), err)
+		}
+	}
+	urn, err = s.cluster(ctx)
+	return err == nil && urn == "", err
+}
+
+// cluster is the URN of the cluster in the state, "" where there is none.
+func (s *EngineStack) cluster(ctx context.Context) (string, error) {
+	state, err := s.stack.Export(ctx)
+	if err != nil {
+		return "", engine.Refused(s.stack.Name(), err)
+	}
+	// The state's own form is not needed: a URN says of what type it is.
+	found := regexp.MustCompile(`"urn": ?"(urn:pulumi:[^"]*\$` + regexp.QuoteMeta(google.ClusterType) + `::[^"]*)"`).FindSubmatch(state.Deployment)
+	if found == nil {
+		return "", nil
+	}
+	return string(found[1]), nil
+}
+
+// Refresh makes the state forget what is lost: objects of a cluster that is out
+// of reach are, too.
+func (s *EngineStack) Refresh(ctx context.Context) error {
+	const forget = "PULUMI_K8S_DELETE_UNREACHABLE"
+	if err := s.stack.Workspace().SetEnvVars(map[string]string{forget: "true"}); err != nil {
+		return fmt.Errorf("prepare the engine: %w", err)
+	}
+	defer s.stack.Workspace().UnsetEnvVar(forget)
+	refresh := func() error {
+		_, err := s.stack.Refresh(ctx, optrefresh.ClearPendingCreates(), optrefresh.SuppressProgress())
+		return err
+	}
+	err := refresh()
+	if err != nil && s.release(ctx, err) {
+		err = refresh()
+	}
+	if err != nil {
+		return engine.Refused(s.stack.Name(), err)
+	}
+	return nil
+}
+
+// lockOf finds who holds the lock of a stack in what the engine says of it.
+var lockOf = regexp.MustCompile(`created by [^@\s]*@(\S+) \(pid (\d+)\)`)
+
+// release takes the stack's lock away where it was left by processes of this
+// machine that are dead, and tells whether it has. All others are left alone.
+func (s *EngineStack) release(ctx context.Context, err error) bool {
+	host, unknown := os.Hostname()
+	locks := lockOf.FindAllStringSubmatch(err.Error(), -1)
+	if unknown != nil || len(locks) == 0 || !strings.Contains(err.Error(), "currently locked") {
+		return false
+	}
+	for _, lock := range locks {
+		pid, err := strconv.Atoi(lock[2])
+		if err != nil || lock[1] != host || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			return false
+		}
+	}
+	if err := s.stack.Cancel(ctx); err != nil {
+		return false
+	}
+	s.Say("the last update of this machine was cut off: comparing the state with what is really there")
+	return true
+}
+
+var _ Stack = (*EngineStack)(nil)
