@@ -11,6 +11,7 @@ import (
 )
 
 var (
+	adapterImage   = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]*(:v?[0-9]+\.[0-9]+\.[0-9]+(-gke\.[0-9]+)?|@sha256:[0-9a-f]{64})$`)
 	exporterImage  = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]*:[0-9]+\.[0-9]+\.[0-9]+-7\.[13]\.[0-9]+$`)
 	imageByDigest  = regexp.MustCompile(`^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
 	projectID      = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
@@ -51,6 +52,9 @@ func check(s *Settings, r *RefusalError, unreadable bool) {
 
 func checkCloud(s *Settings, r *RefusalError) {
 	if !s.Environment.Cloud() {
+		if s.Cloud.Adopt {
+			r.add("adopt", "is true: %s has nothing that was built by hand", s.Environment)
+		}
 		return
 	}
 	required := func(key, value, what string) bool {
@@ -292,6 +296,9 @@ func checkWatching(s *Settings, r *RefusalError) {
 			r.add("databaseExporterImage", "is %q: must be an exact image whose client is of FoundationDB %s, as …:2.3.3-%s.69, or empty; clients of another minor version reach no server of it",
 				image, minor, minor)
 		}
+	}
+	if image := s.Monitoring.AdapterImage; s.ScalesByRequests() && !adapterImage.MatchString(image) {
+		r.add("monitoringAdapterImage", "is %q: must be an exact image, by digest or full version, or set serviceInFlightTarget to 0", image)
 	}
 	d := s.Delivery
 	if d.Repository == "" {

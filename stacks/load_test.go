@@ -75,6 +75,9 @@ func TestRefusals(t *testing.T) {
 			"monitoringRunbooks": "https://", "databaseExporterImage": "exact image", "deliveryRepository": "OWNER/NAME", "deliveryTag": "regular expression",
 			"deliveryClientSum": "64 hexadecimal",
 		}},
+		"an adapter that changes by itself": {"dev", cloud(map[string]string{"monitoringAdapterImage": "gcr.io/adapter:latest"}), map[string]string{
+			"monitoringAdapterImage": "exact image",
+		}},
 		"a database open to the world": {"dev", cloud(map[string]string{"databaseClients": "10.0.0.0/8,0.0.0.0/0"}), map[string]string{
 			"databaseClients": "only private networks",
 		}},

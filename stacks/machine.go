@@ -69,6 +69,7 @@ func (s *Settings) besides() machine {
 		{s.Legacy.Image != "", 200, 256 * MiB},
 		{s.Backup.AccessID != "", 100, 256 * MiB},
 		{s.Database.ExporterImage != "", 50, 64 * MiB},
+		{s.ScalesByRequests(), 50, 128 * MiB},
 	} {
 		if one.there {
 			sum.cpu, sum.memory = sum.cpu+one.cpu, sum.memory+one.memory

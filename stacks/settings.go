@@ -74,6 +74,7 @@ type Cloud struct {
 	Region             string `key:"region" default:"us-central1" doc:"Region of network, cluster, registry and buckets" immutable:"network, cluster, registry and buckets would be made again elsewhere"`
 	Namespace          string `key:"namespace" default:"coditect-app" doc:"Kubernetes namespace of every workload" immutable:"the database and its volumes would be made again in another namespace"`
 	DeletionProtection bool   `key:"deletionProtection" default:"true" doc:"Refuse to delete what holds data or cannot be had again: network, cluster, namespace, database, secrets, registry, buckets, address, certificate"`
+	Adopt              bool   `key:"adopt" default:"false" doc:"Take over what is there already under the environment's names (network, cluster, namespace, database, secrets, registry, address) instead of making it; false again once that is done"`
 }
 
 // Network is the private network of the environment.
@@ -167,16 +168,17 @@ type Database struct {
 
 // Service is the API, in two fixed slots.
 type Service struct {
-	ImageBlue     string        `key:"serviceImageBlue" doc:"Image of slot blue by digest (name@sha256:…); empty while the slot has no release"`
-	ImageGreen    string        `key:"serviceImageGreen" doc:"Image of slot green by digest (name@sha256:…); empty while the slot has no release"`
-	Replicas      int           `key:"serviceReplicas" default:"3" min:"2" max:"100" doc:"Pods of each slot that has a release; the autoscaler's floor"`
-	MaxReplicas   int           `key:"serviceMaxReplicas" default:"10" min:"2" max:"500" doc:"Pods that the autoscaler may reach; equal to serviceReplicas turns it off"`
-	CPUTarget     int           `key:"serviceCpuTarget" default:"70" min:"10" max:"95" doc:"Percent of requested CPU at which the autoscaler adds pods"`
-	CPURequest    CPU           `key:"serviceCpuRequest" default:"200m" min:"10m" max:"32" doc:"CPU that each pod of the service is promised"`
-	CPULimit      CPU           `key:"serviceCpuLimit" default:"1" min:"100m" max:"32" doc:"CPU that each pod of the service may take"`
-	MemoryRequest Memory        `key:"serviceMemoryRequest" default:"512Mi" min:"64Mi" max:"64Gi" doc:"Memory that each pod of the service is promised"`
-	MemoryLimit   Memory        `key:"serviceMemoryLimit" default:"1Gi" min:"128Mi" max:"64Gi" doc:"Memory that each pod of the service may take; passwords hashed at once follow from it"`
-	PreStop       time.Duration `key:"servicePreStop" default:"15s" min:"1s" max:"5m" doc:"Pause of a leaving pod before it is told to stop: longer than the load balancer takes to forget it"`
+	ImageBlue      string        `key:"serviceImageBlue" doc:"Image of slot blue by digest (name@sha256:…); empty while the slot has no release"`
+	ImageGreen     string        `key:"serviceImageGreen" doc:"Image of slot green by digest (name@sha256:…); empty while the slot has no release"`
+	Replicas       int           `key:"serviceReplicas" default:"3" min:"2" max:"100" doc:"Pods of each slot that has a release; the autoscaler's floor"`
+	MaxReplicas    int           `key:"serviceMaxReplicas" default:"10" min:"2" max:"500" doc:"Pods that the autoscaler may reach; equal to serviceReplicas turns it off"`
+	CPUTarget      int           `key:"serviceCpuTarget" default:"70" min:"10" max:"95" doc:"Percent of requested CPU at which the autoscaler adds pods"`
+	InFlightTarget int           `key:"serviceInFlightTarget" default:"40" min:"0" max:"10000" doc:"Requests under way in each pod at which the autoscaler adds pods, as Managed Prometheus has them; 0: CPU alone"`
+	CPURequest     CPU           `key:"serviceCpuRequest" default:"200m" min:"10m" max:"32" doc:"CPU that each pod of the service is promised"`
+	CPULimit       CPU           `key:"serviceCpuLimit" default:"1" min:"100m" max:"32" doc:"CPU that each pod of the service may take"`
+	MemoryRequest  Memory        `key:"serviceMemoryRequest" default:"512Mi" min:"64Mi" max:"64Gi" doc:"Memory that each pod of the service is promised"`
+	MemoryLimit    Memory        `key:"serviceMemoryLimit" default:"1Gi" min:"128Mi" max:"64Gi" doc:"Memory that each pod of the service may take; passwords hashed at once follow from it"`
+	PreStop        time.Duration `key:"servicePreStop" default:"15s" min:"1s" max:"5m" doc:"Pause of a leaving pod before it is told to stop: longer than the load balancer takes to forget it"`
 }
 
 // Gateway is the entry and the split of traffic.
@@ -233,6 +235,7 @@ type Backup struct {
 type Monitoring struct {
 	Emails       Emails `key:"monitoringEmails" doc:"Addresses that alerts are sent to, comma-separated"`
 	Runbooks     string `key:"monitoringRunbooks" doc:"URL below which docs/runbooks can be read; alerts link their page there"`
+	AdapterImage string `key:"monitoringAdapterImage" default:"gcr.io/gke-release/custom-metrics-stackdriver-adapter:v0.15.1-gke.0" doc:"Image of the adapter through which autoscalers read metrics; one serves a cluster, made where serviceInFlightTarget is not 0"`
 	LogDays      int    `key:"monitoringLogDays" default:"30" min:"1" max:"3650" doc:"Days that the workloads' logs are kept"`
 	Availability string `key:"monitoringAvailability" default:"99.9" enum:"99,99.5,99.9,99.95,99.99" doc:"Percent of requests that are promised to be answered without a fault, over 28 days"`
 }
@@ -317,6 +320,11 @@ func (s Settings) Weight(slot Slot) int {
 		return s.Gateway.WeightGreen
 	}
 	return s.Gateway.WeightBlue
+}
+
+// ScalesByRequests tells whether autoscalers read requests under way beside CPU.
+func (s Settings) ScalesByRequests() bool {
+	return s.Environment.Cloud() && s.Service.InFlightTarget > 0 && s.Service.MaxReplicas > s.Service.Replicas
 }
 
 // BackupName is the name of the database's backup within the bucket. Versions of

@@ -94,6 +94,8 @@ func start(ctx context.Context, o Options, dir string) (c *ControlPlane, err err
 		"--etcd-servers", clientURL, "--bind-address", "127.0.0.1", "--secure-port", secure, "--cert-dir", filepath.Join(dir, "certificates"),
 		// No other host is to reach it, and a machine without a default route has no address to tell.
 		"--advertise-address", "192.0.2.1", "--endpoint-reconciler-type", "none",
+		// What registers itself for an API group is asked at its pod: no proxy makes Services' addresses real.
+		"--enable-aggregator-routing=true",
 		"--token-auth-file", filepath.Join(dir, "tokens.csv"), "--authorization-mode", "RBAC",
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", "10.96.0.0/16",
 		"--service-account-key-file", filepath.Join(dir, "accounts.key"), "--service-account-signing-key-file", filepath.Join(dir, "accounts.key"),

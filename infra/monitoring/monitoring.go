@@ -45,6 +45,8 @@ type Args struct {
 	Availability float64
 	// Exporter tells that the database has metrics, Backups that backups are written.
 	Exporter, Backups bool
+	// Machines is how many the database runs on.
+	Machines int
 	// ProvenAge is the age of the last proven restore at which somebody is told; 0
 	// where none is rehearsed. ProofField is that of a line of the log which has the age, in seconds.
 	ProvenAge  time.Duration
@@ -68,6 +70,9 @@ func (a *Args) check() error {
 	}
 	if a.Namespace == nil {
 		faults = append(faults, errors.New("no Namespace"))
+	}
+	if a.Exporter && a.Machines < 1 {
+		faults = append(faults, fmt.Errorf("a database with metrics runs on %d machines: one at least", a.Machines))
 	}
 	if a.LogDays < 1 || a.LogDays > 3650 {
 		faults = append(faults, fmt.Errorf("LogDays is %d: must be from 1 to 3650", a.LogDays))
@@ -238,7 +243,7 @@ func (w *watch) objectives(ctx *pulumi.Context) error {
 func (w *watch) alert(ctx *pulumi.Context) error {
 	alerts := Alerts(w.NamespaceName, w.Host)
 	if w.Exporter {
-		alerts = append(alerts, DatabaseAlerts(w.NamespaceName)...)
+		alerts = append(alerts, DatabaseAlerts(w.NamespaceName, w.Machines)...)
 	}
 	if w.Exporter && w.Backups {
 		alerts = append(alerts, BackupAlerts(w.NamespaceName)...)

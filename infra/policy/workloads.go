@@ -39,8 +39,8 @@ func containers(r Resource, visit func(c corev1.Container)) {
 type report = func(format string, args ...any)
 
 // exactImage is a digest, or a version of three numbers that its maker never moves,
-// with that of what is inside where there are two.
-var exactImage = regexp.MustCompile(`(@sha256:[0-9a-f]{64}|:v?\d+\.\d+\.\d+(-\d+\.\d+\.\d+)?)$`)
+// with that of what is inside, or of GKE's build, where there are two.
+var exactImage = regexp.MustCompile(`(@sha256:[0-9a-f]{64}|:v?\d+\.\d+\.\d+(-\d+\.\d+\.\d+|-gke\.\d+)?)$`)
 
 var workloadRules = []Rule{
 	{"exact-image", "What runs must be what was reviewed: a tag like latest changes under it.", func(_ Environment, r Resource, found report) {

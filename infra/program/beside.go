@@ -15,6 +15,7 @@ import (
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/monitoring"
 	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/infra/scaling"
 	"coditect.ai/platform/infra/secrets"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
@@ -110,6 +111,14 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	if err != nil {
 		return err
 	}
+	if s.ScalesByRequests() {
+		if _, err := scaling.New(ctx, "scaling", scaling.Args{
+			ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Image: s.Monitoring.AdapterImage,
+			Protect: s.Cloud.DeletionProtection,
+		}, on.providers); err != nil {
+			return err
+		}
+	}
 	targets := []monitoring.Target{apiTarget}
 	if s.Database.ExporterImage != "" {
 		targets = append(targets, monitoring.Target{App: database.Exporter, PortName: database.ExporterPort, Path: database.ExporterPath})
@@ -117,7 +126,8 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	if _, err := monitoring.New(ctx, "monitoring", monitoring.Args{
 		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Namespace: namespace, NamespaceName: s.Cloud.Namespace, Host: s.Gateway.Host,
 		Emails: s.Monitoring.Emails, Runbooks: s.Monitoring.Runbooks, LogDays: s.Monitoring.LogDays, Availability: availability,
-		Exporter: s.Database.ExporterImage != "", Backups: s.Backup.AccessID != "", ProvenAge: provenAge(s, parts.image), ProofField: backup.ProofAgeField, Targets: targets, Labels: labels,
+		Exporter: s.Database.ExporterImage != "", Machines: s.Database.Replicas, Backups: s.Backup.AccessID != "",
+		ProvenAge: provenAge(s, parts.image), ProofField: backup.ProofAgeField, Targets: targets, Labels: labels,
 	}, on.providers); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package program_test
 
 import (
 	"encoding/json"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,12 +15,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	kjson "sigs.k8s.io/json"
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
 )
@@ -44,6 +47,10 @@ var typed = map[string]func() any{
 	"networking.gke.io/v1/HealthCheckPolicy":            nil,
 	"networking.gke.io/v1/GCPBackendPolicy":             nil,
 	"secrets-store.csi.x-k8s.io/v1/SecretProviderClass": nil,
+	"rbac.authorization.k8s.io/v1/ClusterRole":          func() any { return new(rbacv1.ClusterRole) },
+	"rbac.authorization.k8s.io/v1/ClusterRoleBinding":   func() any { return new(rbacv1.ClusterRoleBinding) },
+	"rbac.authorization.k8s.io/v1/RoleBinding":          func() any { return new(rbacv1.RoleBinding) },
+	"apiregistration.k8s.io/v1/APIService":              nil,
 }
 
 // manifests decodes every Kubernetes object of a plan into its Go type, without
@@ -243,6 +250,45 @@ func TestOneOwnerOfReplicas(t *testing.T) {
 			if left[d.Name] != scaled[d.Name] {
 				t.Errorf("%s: %s: replicas left alone: %t, autoscaler: %t", env, d.Name, left[d.Name], scaled[d.Name])
 			}
+		}
+	}
+}
+
+// In a cloud, autoscalers look at CPU and at the gauge that the service has and its
+// pods are scraped for; where nothing collects it, at CPU alone.
+func TestAutoscalersReadWhatIsCollected(t *testing.T) {
+	seen := 0
+	for _, env := range stacks.Environments() {
+		for _, h := range of[autoscalingv2.HorizontalPodAutoscaler](manifests(t, env)) {
+			seen++
+			if len(h.Spec.Metrics) != 2 || h.Spec.Metrics[0].Resource == nil || h.Spec.Metrics[1].Pods == nil {
+				t.Fatalf("%s: %s looks at %+v, want CPU and pods' requests under way", env, h.Name, h.Spec.Metrics)
+			}
+			pods := h.Spec.Metrics[1].Pods
+			if want := "prometheus.googleapis.com|" + contract.MetricInFlight + "|gauge"; pods.Metric.Name != want {
+				t.Errorf("%s: %s looks at %q, want %q", env, h.Name, pods.Metric.Name, want)
+			}
+			if pods.Target.Type != autoscalingv2.AverageValueMetricType || pods.Target.AverageValue.Value() != 40 {
+				t.Errorf("%s: %s aims at %+v, want 40 in each pod", env, h.Name, pods.Target)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no environment has an autoscaler")
+	}
+	values := committed(t, stacks.Prod)
+	maps.Copy(values, added(stacks.Prod))
+	values["serviceInFlightTarget"] = "0"
+	alone, err := run(stacks.Prod, values, program.Deploy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range alone {
+		if m.Type == "coditect:scaling:Scaling" || strings.HasPrefix(m.Type, "kubernetes:apiregistration") {
+			t.Errorf("%s is made for nobody", m.Name)
+		}
+		if raw, _ := json.Marshal(m.Inputs); strings.Contains(string(raw), "|gauge") {
+			t.Errorf("%s reads a metric that nobody answers for", m.Name)
 		}
 	}
 }

@@ -14,11 +14,13 @@ import (
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/database"
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/monitoring"
 	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/infra/scaling"
 	"coditect.ai/platform/infra/secrets"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
@@ -60,6 +62,9 @@ func Deploy(ctx *pulumi.Context) error {
 		return err
 	}
 	all := &extras{may.lift}
+	if settings.Cloud.Adopt {
+		all.add(adopt(settings))
+	}
 	if err := all.register(ctx); err != nil {
 		return err
 	}
@@ -239,10 +244,15 @@ func serviceArgs(s stacks.Settings, namespace pulumi.StringInput, parts ...pod.P
 	if s.Mail.Server != "" {
 		letters = &service.Mail{Server: s.Mail.Server, From: s.Mail.From, User: s.Mail.User}
 	}
+	inFlight := 0
+	if s.ScalesByRequests() {
+		inFlight = s.Service.InFlightTarget
+	}
 	return service.Args{
 		Namespace: namespace,
 		Slots:     slots,
 		Replicas:  s.Service.Replicas, MaxReplicas: s.Service.MaxReplicas, CPUTarget: s.Service.CPUTarget,
+		InFlightTarget: inFlight, InFlightMetric: scaling.Gauge(contract.MetricInFlight),
 		Size: pod.Size{
 			CPURequest: s.Service.CPURequest, CPULimit: s.Service.CPULimit,
 			MemoryRequest: s.Service.MemoryRequest, MemoryLimit: s.Service.MemoryLimit,

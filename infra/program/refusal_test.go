@@ -22,6 +22,7 @@ import (
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/registry"
+	"coditect.ai/platform/infra/scaling"
 	"coditect.ai/platform/infra/secrets"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/stacks"
@@ -87,6 +88,10 @@ func TestComponentsRefuse(t *testing.T) {
 			_, err := monitoring.New(ctx, "m", monitoring.Args{Availability: 100})
 			return err
 		}, []string{"ProjectID", "Host", "Namespace", "LogDays", "between 0 and 100"}},
+		"scaling": {func(ctx *pulumi.Context) error {
+			_, err := scaling.New(ctx, "s", scaling.Args{})
+			return err
+		}, []string{"ProjectID", "Image"}},
 		"delivery": {func(ctx *pulumi.Context) error {
 			_, err := delivery.New(ctx, "d", delivery.Args{})
 			return err

@@ -43,7 +43,12 @@ type Args struct {
 	Replicas, MaxReplicas int
 	// CPUTarget is the percentage of requested CPU at which the autoscaler adds pods.
 	CPUTarget int
-	Size      pod.Size
+	// InFlightMetric is the name of the gauge of requests under way, as the cluster's
+	// custom metrics have it, and InFlightTarget the number of them in each pod at which
+	// the autoscaler adds pods; 0: it looks at CPU alone.
+	InFlightMetric string
+	InFlightTarget int
+	Size           pod.Size
 	// PreStop is how long a leaving pod goes on as if nothing were, while it is taken out of rotation.
 	PreStop time.Duration
 	// Parts are what other components add to the pods: secrets, the way to the database.
@@ -85,6 +90,9 @@ func (a *Args) check() error {
 	}
 	if a.PreStop < time.Second {
 		faults = append(faults, fmt.Errorf("PreStop is %s: requests would be lost while the pod is taken out of rotation", a.PreStop))
+	}
+	if a.InFlightTarget < 0 || a.InFlightTarget > 0 && a.InFlightMetric == "" {
+		faults = append(faults, fmt.Errorf("InFlightTarget is %d of the metric %q: requests under way are read from a metric", a.InFlightTarget, a.InFlightMetric))
 	}
 	if err := a.Size.Fits(); err != nil {
 		faults = append(faults, err)

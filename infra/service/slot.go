@@ -232,15 +232,7 @@ func (s *slot) autoscale(ctx *pulumi.Context, deployment *appsv1.Deployment) err
 			},
 			MinReplicas: pulumi.Int(s.Replicas),
 			MaxReplicas: pulumi.Int(s.MaxReplicas),
-			Metrics: autoscalingv2.MetricSpecArray{autoscalingv2.MetricSpecArgs{
-				Type: pulumi.String("Resource"),
-				Resource: &autoscalingv2.ResourceMetricSourceArgs{
-					Name: pulumi.String("cpu"),
-					Target: &autoscalingv2.MetricTargetArgs{
-						Type: pulumi.String("Utilization"), AverageUtilization: pulumi.Int(s.CPUTarget),
-					},
-				},
-			}},
+			Metrics:     s.metrics(),
 			// Up at once, down slowly: a lull is not the end of a day.
 			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehaviorArgs{
 				ScaleDown: &autoscalingv2.HPAScalingRulesArgs{StabilizationWindowSeconds: pulumi.Int(300)},
@@ -248,4 +240,30 @@ func (s *slot) autoscale(ctx *pulumi.Context, deployment *appsv1.Deployment) err
 		},
 	}, pulumi.Parent(s.parent))
 	return err
+}
+
+// metrics are what the autoscaler looks at; it takes the largest number of pods
+// that one of them asks for. CPU tells of work, requests under way of waiting.
+func (s *slot) metrics() autoscalingv2.MetricSpecArray {
+	metrics := autoscalingv2.MetricSpecArray{autoscalingv2.MetricSpecArgs{
+		Type: pulumi.String("Resource"),
+		Resource: &autoscalingv2.ResourceMetricSourceArgs{
+			Name: pulumi.String("cpu"),
+			Target: &autoscalingv2.MetricTargetArgs{
+				Type: pulumi.String("Utilization"), AverageUtilization: pulumi.Int(s.CPUTarget),
+			},
+		},
+	}}
+	if s.InFlightTarget > 0 {
+		metrics = append(metrics, autoscalingv2.MetricSpecArgs{
+			Type: pulumi.String("Pods"),
+			Pods: &autoscalingv2.PodsMetricSourceArgs{
+				Metric: &autoscalingv2.MetricIdentifierArgs{Name: pulumi.String(s.InFlightMetric)},
+				Target: &autoscalingv2.MetricTargetArgs{
+					Type: pulumi.String("AverageValue"), AverageValue: pulumi.String(strconv.Itoa(s.InFlightTarget)),
+				},
+			},
+		})
+	}
+	return metrics
 }

@@ -69,7 +69,10 @@ type pod struct {
 	container corev1.Container
 }
 
-func newPod(t *testing.T, file, name string, w world) *pod { return newContainer(t, file, name, "", w) }
+func newPod(t *testing.T, file, name string, w world) *pod {
+	t.Helper()
+	return newContainer(t, file, name, "", w)
+}
 
 // newContainer is one of a pod's containers, "" for its first.
 func newContainer(t *testing.T, file, name, within string, w world) *pod {
@@ -316,7 +319,9 @@ func TestDrill(t *testing.T) {
 	}
 	age := container("coditect-drill-age", "", *p.world())
 	out, code = age.run()
-	var told struct{ ProvenAgeSeconds *int }
+	var told struct {
+		ProvenAgeSeconds *int `json:"provenAgeSeconds"`
+	}
 	if err := json.Unmarshal([]byte(out), &told); code != 0 || err != nil || told.ProvenAgeSeconds == nil || *told.ProvenAgeSeconds < 0 || *told.ProvenAgeSeconds > 3600 {
 		t.Errorf("%d %v: %s", code, err, out)
 	}

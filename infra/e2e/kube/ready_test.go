@@ -54,7 +54,16 @@ func becomeReady(ctx context.Context, t *testing.T, c *controlplane.ControlPlane
 	t.Logf("%d objects judged by what controllers made of them, %d claims bound", judged, claims)
 }
 
-func namespaceOf(all []object) string { return controlplane.Name(all[0]) }
+// namespaceOf is where a plan's gateway and the workloads behind it are.
+func namespaceOf(all []object) string {
+	for _, o := range all {
+		if _, kind := controlplane.Kind(o); kind == "Gateway" {
+			namespace, _ := child(o, "metadata")["namespace"].(string)
+			return namespace
+		}
+	}
+	return ""
+}
 
 // judges complain of an object that is not what the plan wants, as its
 // controllers see it; what they say of an older generation does not count.

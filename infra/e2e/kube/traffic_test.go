@@ -33,11 +33,10 @@ func TestTraffic(t *testing.T) {
 	all := objects(t, plan)
 	gateway := first(t, all, "Gateway")
 	certificate, authority := ended(t, gateway)
-	apply(ctx, t, c, all[0])
-	apply(ctx, t, c, certificate)
 	for _, o := range all {
 		apply(ctx, t, c, o)
 	}
+	apply(ctx, t, c, certificate)
 	const address = "127.0.1.9"
 	inhabit(ctx, t, c, with, plan, realApp, address)
 	releases := os.Getenv("CODITECT_RELEASES")
@@ -90,6 +89,8 @@ func TestTraffic(t *testing.T) {
 	none(t, l, "all of it")
 	answered, _ := l.counts()
 	t.Logf("answered by version: %v, none lost", answered)
+
+	scaled(ctx, t, c, all, l)
 
 	// A process that is killed takes requests with it: the load would have noticed.
 	stop = l.start(ctx)

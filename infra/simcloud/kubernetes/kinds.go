@@ -76,6 +76,7 @@ var kinds = map[string]kind{
 	"gateway.networking.k8s.io/v1/GRPCRoute":    {typed: typed[gatewayv1.GRPCRoute]},
 
 	"apiextensions.k8s.io/v1/CustomResourceDefinition": {cluster: true},
+	"apiregistration.k8s.io/v1/APIService":             {cluster: true},
 }
 
 // Kinds as they are in store keys.
