@@ -14,6 +14,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/stacks"
 )
 
 // Attach opens a stack that is there already, in the backend that this machine
@@ -45,6 +46,19 @@ func Attach(ctx context.Context, root, environment string, program pulumi.RunFun
 		return nil, fmt.Errorf("open the stack: %w", Explain(err))
 	}
 	return &Stack{Stack: s, Settings: settings}, nil
+}
+
+// Committed are the settings of an environment's file, without its stack.
+func Committed(root, environment string) (stacks.Settings, error) {
+	project, err := workspace.LoadProject(filepath.Join(root, "Pulumi.yaml"))
+	if err != nil {
+		return stacks.Settings{}, fmt.Errorf("read Pulumi.yaml: %w", err)
+	}
+	values, err := read(project, filepath.Join(root, File(environment)))
+	if err != nil {
+		return stacks.Settings{}, err
+	}
+	return load(environment, values)
 }
 
 // unselected is a workspace in which the operator's choice of a stack stays as it is.

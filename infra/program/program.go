@@ -62,6 +62,9 @@ func Deploy(ctx *pulumi.Context) error {
 		return err
 	}
 	all := &extras{may.lift}
+	if settings.Cloud.Adopt {
+		all.add(adopt(settings))
+	}
 	if err := all.register(ctx); err != nil {
 		return err
 	}
@@ -116,6 +119,9 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 	}
 	if backedUp {
 		grants.BackupReader = backup.App
+		if drilled(s) {
+			grants.DrillReader = backup.DrillApp
+		}
 	}
 	secret, err := secrets.New(ctx, "secrets", grants, providers)
 	if err != nil {
@@ -143,7 +149,7 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 		return err
 	}
 	if s.Environment.Cloud() {
-		if err := lookAfter(ctx, s, namespace, labels, ground, backupParts{records.Part, secret.BackupPart, checkImage}); err != nil {
+		if err := lookAfter(ctx, s, namespace, labels, ground, backupParts{records.Part, secret.BackupPart, secret.DrillPart, checkImage}); err != nil {
 			return err
 		}
 		ctx.Export(OutputDNS, entry.DNS)

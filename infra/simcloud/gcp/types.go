@@ -127,7 +127,7 @@ var kinds = map[string]kind{
 		replaces: []string{
 			"name", "location", "network", "subnetwork", "networkingMode", "ipAllocationPolicy", "description", "initialNodeCount",
 			"defaultMaxPodsPerNode", "clusterIpv4Cidr", "enableAutopilot", "enableTpu", "enableKubernetesAlpha",
-			"confidentialNodes", "datapathProvider", "nodeConfig",
+			"confidentialNodes", "datapathProvider", "nodeConfig", "privateClusterConfig",
 		},
 		outputs: []output{
 			{"endpoint", address},
