@@ -17,7 +17,7 @@ var rehearsed string
 // a release that is not ready never gets a request.
 const (
 	errorsEvery = 5
-	slowBy      = 1500 * time.Millisecond
+	slowBy      = 6 * time.Second
 	crashAfter  = 8 * time.Second
 	crashCode   = 70
 )
