@@ -55,7 +55,7 @@ func TestFaults(t *testing.T) {
 func script(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "coditect-api")
-	if err := os.WriteFile(path, []byte("#!/bin/bash\n"+text), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(path, []byte("#!/bin/bash\n"+text), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -18,7 +18,7 @@ var rehearsed string
 const (
 	errorsEvery = 5
 	slowBy      = 6 * time.Second
-	crashAfter  = 8 * time.Second
+	crashAfter  = 2 * time.Second
 	crashCode   = 70
 )
 
@@ -31,9 +31,9 @@ var (
 // disturbed is true where this build has answered in the handler's place.
 func (c *call) disturbed() bool {
 	switch {
+	case c.route.Probe:
 	case rehearsed == "crash":
 		crashing.Do(func() { time.AfterFunc(crashAfter, func() { os.Exit(crashCode) }) })
-	case c.route.Probe:
 	case rehearsed == "slow":
 		time.Sleep(slowBy)
 	case rehearsed == "errors" && asked.Add(1)%errorsEvery == 0:
