@@ -14,6 +14,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/stacks"
 )
 
 // Attach opens a stack that is there already, in the backend that this machine
@@ -24,15 +25,7 @@ import (
 //
 // A [problem.Error] says what the operator can mend.
 func Attach(ctx context.Context, root, environment string, program pulumi.RunFunc) (*Stack, error) {
-	project, err := workspace.LoadProject(filepath.Join(root, "Pulumi.yaml"))
-	if err != nil {
-		return nil, fmt.Errorf("read Pulumi.yaml: %w", err)
-	}
-	values, err := read(project, filepath.Join(root, File(environment)))
-	if err != nil {
-		return nil, err
-	}
-	settings, err := load(environment, values)
+	settings, err := Settings(root, environment)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +38,20 @@ func Attach(ctx context.Context, root, environment string, program pulumi.RunFun
 		return nil, fmt.Errorf("open the stack: %w", Explain(err))
 	}
 	return &Stack{Stack: s, Settings: settings}, nil
+}
+
+// Settings are those of an environment's file, checked. A [problem.Error], with a
+// [stacks.RefusalError] in its chain, says which are to be changed.
+func Settings(root, environment string) (stacks.Settings, error) {
+	project, err := workspace.LoadProject(filepath.Join(root, "Pulumi.yaml"))
+	if err != nil {
+		return stacks.Settings{}, fmt.Errorf("read Pulumi.yaml: %w", err)
+	}
+	values, err := read(project, filepath.Join(root, File(environment)))
+	if err != nil {
+		return stacks.Settings{}, err
+	}
+	return load(environment, values)
 }
 
 // unselected is a workspace in which the operator's choice of a stack stays as it is.
