@@ -18,12 +18,13 @@ func tools(t *testing.T, answers map[string]map[string]string) doctor.System {
 	t.Helper()
 	dir := t.TempDir()
 	for name, cases := range answers {
-		script := "#!/bin/sh\ncase \"$*\" in\n"
+		var script bytes.Buffer
+		script.WriteString("#!/bin/sh\ncase \"$*\" in\n")
 		for pattern, body := range cases {
-			script += pattern + ") " + body + ";;\n"
+			fmt.Fprintf(&script, "%s) %s;;\n", pattern, body)
 		}
-		script += "*) echo \"unexpected: $*\" >&2; exit 1;;\nesac\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700); err != nil {
+		script.WriteString("*) echo \"unexpected: $*\" >&2; exit 1;;\nesac\n")
+		if err := os.WriteFile(filepath.Join(dir, name), script.Bytes(), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

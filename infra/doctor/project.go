@@ -28,7 +28,10 @@ func Project(ctx context.Context, s stacks.Settings, apis []string, tools Comman
 	_, err = tools.Run(ctx, "gcloud", "auth", "application-default", "print-access-token", "--quiet") // which is not kept
 	report.verdict(err == nil, "credentials for Pulumi", told("application default", err), "gcloud auth application-default login")
 
-	var project struct{ ProjectNumber, LifecycleState string }
+	var project struct {
+		ProjectNumber  string `json:"projectNumber"`
+		LifecycleState string `json:"lifecycleState"`
+	}
 	err = ask(ctx, tools, &project, "projects", "describe", id)
 	switch {
 	case err != nil:
@@ -74,8 +77,8 @@ func ask(ctx context.Context, tools Commands, into any, args ...string) error {
 func stack(ctx context.Context, environment string, tools Commands, report *Report) {
 	text, err := tools.Run(ctx, "pulumi", "stack", "ls", "--json", "--non-interactive")
 	var known []struct {
-		Name          string
-		ResourceCount *int
+		Name          string `json:"name"`
+		ResourceCount *int   `json:"resourceCount"`
 	}
 	if err == nil {
 		err = json.Unmarshal([]byte(text), &known)
@@ -120,13 +123,16 @@ func enabled(ctx context.Context, id string, apis []string, tools Commands, repo
 
 // quota is what the region allows of one thing.
 type quota struct {
-	Metric       string
-	Limit, Usage float64
+	Metric string  `json:"metric"`
+	Limit  float64 `json:"limit"`
+	Usage  float64 `json:"usage"`
 }
 
 // quotas holds what the settings may come to take against what the region allows.
 func quotas(ctx context.Context, s stacks.Settings, tools Commands, report *Report) {
-	var region struct{ Quotas []quota }
+	var region struct {
+		Quotas []quota `json:"quotas"`
+	}
 	if err := ask(ctx, tools, &region, "compute", "regions", "describe", s.Cloud.Region, "--project", s.Cloud.ProjectID); err != nil {
 		report.add("quotas", Note, err.Error(), "they can be told once compute.googleapis.com is on")
 		return

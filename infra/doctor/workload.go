@@ -5,6 +5,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -53,7 +54,7 @@ var clusterLine = regexp.MustCompile(`^[A-Za-z0-9_]+:[A-Za-z0-9]+@(\S+)$`)
 // Climb goes up the ladder, from what must hold first. The first rung that breaks
 // is most likely why those above it do.
 func (w Workload) Climb(report *Report) {
-	if !report.verdict(len(w.Pods) > 0, "pods", fmt.Sprintf("%d", len(w.Pods)),
+	if !report.verdict(len(w.Pods) > 0, "pods", strconv.Itoa(len(w.Pods)),
 		"no slot has a release: set serviceImageBlue and `pulumi up`, or `coditect rollout`") {
 		return
 	}
