@@ -22,6 +22,7 @@ var (
 	label          = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	hostName       = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
 	serverVersion  = regexp.MustCompile(`^7\.(3\.[0-9]{1,3}|1\.([4-9]|[1-9][0-9]{1,2}))$`)
+	schedule       = regexp.MustCompile(`^[0-9*/,-]+( [0-9*/,-]+){4}$`)
 	recoveryFrom   = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}@[1-9][0-9]{0,17}$`)
 	recoveryKey    = regexp.MustCompile(`^[A-Za-z0-9]{16,64}$`)
 	reservedPrefix = []string{"kube-", "gke-", "gmp-"}
@@ -251,6 +252,9 @@ func checkBackup(s *Settings, r *RefusalError) {
 	}
 	if b.KeepDays < b.RestorableDays {
 		r.add("backupKeepDays", "is %d: what must be restorable for backupRestorableDays, which is %d, must be kept", b.KeepDays, b.RestorableDays)
+	}
+	if b.DrillSchedule != "" && !schedule.MatchString(b.DrillSchedule) {
+		r.add("backupDrillSchedule", "is %q: must be five fields of cron, like 17 5 * * 6", b.DrillSchedule)
 	}
 	if b.AccessID == "" {
 		return

@@ -66,8 +66,8 @@ func TestRefusals(t *testing.T) {
 		"a backup that cannot be": {"dev", cloud(map[string]string{
 			"backupBucket": "B", "backupKeepDays": "3", "backupAccessId": "secret", "backupRetention": "24h",
 		}), map[string]string{"backupRetention": "from 168h"}},
-		"a backup that cannot be kept": {"dev", cloud(map[string]string{"backupBucket": "B", "backupKeepDays": "3", "backupAccessId": "secret"}), map[string]string{
-			"backupBucket": "3 to 63", "backupKeepDays": "must be kept", "backupAccessId": "HMAC",
+		"a backup that cannot be kept": {"dev", cloud(map[string]string{"backupBucket": "B", "backupKeepDays": "3", "backupAccessId": "secret", "backupDrillSchedule": "weekly"}), map[string]string{
+			"backupDrillSchedule": "five fields", "backupBucket": "3 to 63", "backupKeepDays": "must be kept", "backupAccessId": "HMAC",
 		}},
 		"watching that cannot be": {"dev", cloud(map[string]string{
 			"monitoringRunbooks": "docs", "databaseExporterImage": "clevercloud/fdbexporter:latest", "deliveryRepository": "coditect", "deliveryTag": "(",

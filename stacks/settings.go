@@ -225,6 +225,8 @@ type Backup struct {
 	SnapshotEvery  time.Duration `key:"backupSnapshotEvery" default:"24h" min:"1h" max:"720h" doc:"Time that a snapshot of the whole database is given; between them the backup is continuous"`
 	KeepDays       int           `key:"backupKeepDays" default:"30" min:"1" max:"3650" doc:"Age in days at which backups are thinned out"`
 	RestorableDays int           `key:"backupRestorableDays" default:"7" min:"1" max:"3650" doc:"Days that stay restorable whatever is thinned out"`
+	DrillSchedule  string        `key:"backupDrillSchedule" default:"17 5 * * 6" doc:"When a restore is rehearsed, as cron has it, in UTC; empty for never"`
+	ProvenAge      time.Duration `key:"backupProvenAge" default:"192h" min:"2h" max:"8760h" doc:"Age of the last proven restore at which somebody is told"`
 	Every          time.Duration `key:"backupEvery" default:"1m" min:"0s" max:"24h" doc:"Pause between two backups of the embedded engine; 0s takes none"`
 	Keep           int           `key:"backupKeep" default:"60" min:"2" max:"10000" doc:"Most recent backups of the embedded engine that are kept"`
 }

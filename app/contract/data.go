@@ -1,6 +1,12 @@
 package contract
 
-import "time"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
 
 // What the commands that belong to the data print and write. All sizes are in
 // bytes, all times in UTC.
@@ -12,6 +18,8 @@ const (
 	RestoreCommand  = "restore"
 	ManifestCommand = "manifest"
 	MigrateCommand  = "migrate"
+	// ResealCommand seals what is kept of authenticator apps with the first key.
+	ResealCommand = "reseal"
 	// PopulateCommand fills an empty store with users and sessions.
 	PopulateCommand = "populate"
 )
@@ -43,6 +51,41 @@ type Inventory struct {
 // It says nothing of two that were not exact.
 func (i Inventory) Same(other Inventory) bool {
 	return i.Fingerprint != "" && i.Fingerprint == other.Fingerprint && i.SchemaVersion == other.SchemaVersion
+}
+
+// Difference says in which figures a store that was found differs; "" where it is the same.
+func (i Inventory) Difference(found Inventory) string {
+	if i.Same(found) {
+		return ""
+	}
+	var faults []string
+	if i.SchemaVersion != found.SchemaVersion {
+		faults = append(faults, fmt.Sprintf("schema %d instead of %d", found.SchemaVersion, i.SchemaVersion))
+	}
+	kinds := map[string]int64{}
+	maps.Copy(kinds, i.Counts)
+	maps.Copy(kinds, found.Counts)
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		if i.Counts[kind] != found.Counts[kind] {
+			faults = append(faults, fmt.Sprintf("%d %s instead of %d", found.Counts[kind], kind, i.Counts[kind]))
+		}
+	}
+	if len(faults) == 0 {
+		faults = append(faults, fmt.Sprintf("the same counts, and fingerprint %s instead of %s", found.Fingerprint, i.Fingerprint))
+	}
+	return strings.Join(faults, ", ")
+}
+
+// Shrunk names the kinds of which a store that was found has less than half: what
+// can be said of a moment that was not counted itself; "" where there are none.
+func (i Inventory) Shrunk(found Inventory) string {
+	var lost []string
+	for _, kind := range slices.Sorted(maps.Keys(i.Counts)) {
+		if found.Counts[kind] < i.Counts[kind]/2 {
+			lost = append(lost, fmt.Sprintf("%d %s of %d", found.Counts[kind], kind, i.Counts[kind]))
+		}
+	}
+	return strings.Join(lost, ", ")
 }
 
 // Checked is what `coditect-api check --json` prints. The command fails unless OK.

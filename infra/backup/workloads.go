@@ -48,11 +48,15 @@ echo "$description"
 grep -q 'Restorable: true' <<<"$description" || { echo "the backup cannot be restored" >&2; exit 1; }
 `
 
-// The pod's own identity may add objects; a record is never written over.
-const putScript = `put() {
-  token=$(curl -sSf --max-time 30 -H 'Metadata-Flavor: Google' \
-    http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-  curl -sSf --max-time 60 -H @<(printf 'Authorization: Bearer %s' "$token") -H 'Content-Type: application/json' --data-binary @- -o /dev/null \
+// tokenScript asks for the pod's own identity.
+const tokenScript = `token=$(curl -sSf --max-time 30 -H 'Metadata-Flavor: Google' \
+  http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+google() { curl -sSf --max-time 60 -H @<(printf 'Authorization: Bearer %s' "$token") "$@"; }
+`
+
+// It may add objects; a record is never written over.
+const putScript = tokenScript + `put() {
+  google -H 'Content-Type: application/json' --data-binary @- -o /dev/null \
     "https://storage.googleapis.com/upload/storage/v1/b/$BUCKET/o?uploadType=media&ifGenerationMatch=0&name=$1"
 }
 `
@@ -161,17 +165,7 @@ func (w *workloads) meta(name string, annotations map[string]string) *metav1.Obj
 // guard lets the pods reach the database, Google's storage and the metadata
 // server that gives them their identity; nobody reaches them.
 func (w *workloads) guard(ctx *pulumi.Context) error {
-	egress := networkingv1.NetworkPolicyEgressRuleArray{
-		pod.NameLookups(),
-		networkingv1.NetworkPolicyEgressRuleArgs{
-			To:    networkingv1.NetworkPolicyPeerArray{pod.Range("0.0.0.0/0")},
-			Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", 443)},
-		},
-		networkingv1.NetworkPolicyEgressRuleArgs{
-			To:    networkingv1.NetworkPolicyPeerArray{pod.Range("169.254.169.252/32"), pod.Range("169.254.169.254/32")},
-			Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", 988), pod.Port("TCP", 80)},
-		},
-	}
+	egress := toGoogle()
 	for _, part := range w.Parts {
 		egress = append(egress, part.Egress...)
 	}
@@ -186,6 +180,21 @@ func (w *workloads) guard(ctx *pulumi.Context) error {
 		return fmt.Errorf("network policy: %w", err)
 	}
 	return nil
+}
+
+// toGoogle leads to Google's storage, and to the metadata server that gives pods their identity.
+func toGoogle() networkingv1.NetworkPolicyEgressRuleArray {
+	return networkingv1.NetworkPolicyEgressRuleArray{
+		pod.NameLookups(),
+		networkingv1.NetworkPolicyEgressRuleArgs{
+			To:    networkingv1.NetworkPolicyPeerArray{pod.Range("0.0.0.0/0")},
+			Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", 443)},
+		},
+		networkingv1.NetworkPolicyEgressRuleArgs{
+			To:    networkingv1.NetworkPolicyPeerArray{pod.Range("169.254.169.252/32"), pod.Range("169.254.169.254/32")},
+			Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", 988), pod.Port("TCP", 80)},
+		},
+	}
 }
 
 // script is the Job of one.
@@ -219,8 +228,10 @@ func (w *workloads) job(name, script string) *batchv1.JobSpecArgs {
 }
 
 // url is where FoundationDB finds the backup of a name.
-func (w *workloads) url(name string) string {
-	return fmt.Sprintf("blobstore://%s@storage.googleapis.com/%s?bucket=%s&region=%s&sc=1", w.AccessID, name, w.Bucket, w.Region)
+func (w *workloads) url(name string) string { return blobURL(w.AccessID, name, w.Bucket, w.Region) }
+
+func blobURL(accessID, name, bucket, region string) string {
+	return fmt.Sprintf("blobstore://%s@storage.googleapis.com/%s?bucket=%s&region=%s&sc=1", accessID, name, bucket, region)
 }
 
 func (w *workloads) template(name, restart string, size pod.Size, script string, more ...corev1.EnvVarInput) *corev1.PodTemplateSpecArgs {

@@ -45,8 +45,9 @@ type Stack interface {
 	Settings() stacks.Settings
 	// Commit changes a setting in the environment's file.
 	Commit(ctx context.Context, key, value string) error
-	// Update brings the environment to the committed settings with others on top.
-	Update(ctx context.Context, settings map[string]string) (Outputs, error)
+	// Update brings the environment to the committed settings with others on top, or
+	// of it those resources alone that the targets match.
+	Update(ctx context.Context, settings map[string]string, targets ...string) (Outputs, error)
 	Outputs(ctx context.Context) (Outputs, error)
 	// Gone asks the cloud whether the cluster is there no more, or never was.
 	Gone(ctx context.Context) (bool, error)

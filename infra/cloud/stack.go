@@ -16,6 +16,7 @@ import (
 
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/google"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/stacks"
 )
 
@@ -53,19 +54,69 @@ func (s *EngineStack) Commit(ctx context.Context, key, value string) error {
 	return s.Load(ctx)
 }
 
-// Update runs the program.
-func (s *EngineStack) Update(ctx context.Context, settings map[string]string) (Outputs, error) {
+// Last are the settings of the last update, as the backend has recorded them; the
+// committed ones before the first.
+func (s *EngineStack) Last(ctx context.Context) (map[string]string, error) {
+	history, err := s.stack.History(ctx, historyPage, 1)
+	if err != nil {
+		return nil, engine.Refused(s.stack.Name(), err)
+	}
+	settings := map[string]string{}
+	for _, one := range history {
+		if one.Kind != "update" {
+			continue
+		}
+		for key, value := range one.Config {
+			if name, ours := strings.CutPrefix(key, stacks.Project+":"); ours {
+				settings[name] = value.Value
+			}
+		}
+		return settings, nil
+	}
+	return nil, problem.New(nil, "stack %s was never updated: `pulumi up` comes first.", s.stack.Name())
+}
+
+// historyPage is how many operations are looked through for the last update.
+const historyPage = 50
+
+// Apply commits settings and updates what the targets match.
+func (s *EngineStack) Apply(ctx context.Context, settings map[string]string, targets ...string) error {
+	for key, value := range settings {
+		name := engine.Key(key).String()
+		var err error
+		if value == "" {
+			err = s.stack.RemoveConfig(ctx, name)
+		} else {
+			err = s.stack.SetConfig(ctx, name, auto.ConfigValue{Value: value})
+		}
+		if err != nil {
+			return fmt.Errorf("set %s in %s: %w", key, engine.File(s.stack.Name()), engine.Explain(err))
+		}
+	}
+	if err := s.Load(ctx); err != nil {
+		return err
+	}
+	_, err := s.Update(ctx, nil, targets...)
+	return err
+}
+
+// Update runs the program; with targets, for the resources that they match alone.
+func (s *EngineStack) Update(ctx context.Context, settings map[string]string, targets ...string) (Outputs, error) {
 	file, remove, err := engine.Overlaid(s.Dir, s.stack.Name(), settings)
 	if err != nil {
 		return Outputs{}, err
 	}
 	defer remove()
-	result, err := s.stack.Up(ctx, optup.ConfigFile(file), optup.SuppressOutputs(), optup.SuppressProgress())
+	options := []optup.Option{optup.ConfigFile(file), optup.SuppressOutputs(), optup.SuppressProgress()}
+	if len(targets) > 0 {
+		options = append(options, optup.Target(targets))
+	}
+	result, err := s.stack.Up(ctx, options...)
 	if err != nil && s.release(ctx, err) {
 		if _, err := s.stack.Refresh(ctx, optrefresh.ConfigFile(file), optrefresh.ClearPendingCreates(), optrefresh.SuppressProgress()); err != nil {
 			return Outputs{}, engine.Refused(s.stack.Name(), err)
 		}
-		result, err = s.stack.Up(ctx, optup.ConfigFile(file), optup.SuppressOutputs(), optup.SuppressProgress())
+		result, err = s.stack.Up(ctx, options...)
 	}
 	if ctx.Err() != nil {
 		return Outputs{}, context.Cause(ctx)
@@ -175,4 +226,7 @@ func (s *EngineStack) release(ctx context.Context, err error) bool {
 	return true
 }
 
-var _ Stack = (*EngineStack)(nil)
+var (
+	_ Stack        = (*EngineStack)(nil)
+	_ ReleaseStack = (*EngineStack)(nil)
+)

@@ -153,7 +153,7 @@ func (w *world) generation() int {
 	return max(1, n)
 }
 
-func (w *world) Update(ctx context.Context, settings map[string]string) (Outputs, error) {
+func (w *world) Update(ctx context.Context, settings map[string]string, _ ...string) (Outputs, error) {
 	err := w.act(func() error {
 		merged := maps.Clone(w.committed)
 		maps.Copy(merged, settings)

@@ -25,7 +25,7 @@ import (
 //
 // A [problem.Error] says what the operator can mend.
 func Attach(ctx context.Context, root, environment string, program pulumi.RunFunc) (*Stack, error) {
-	settings, err := Settings(root, environment)
+	settings, err := Committed(root, environment)
 	if err != nil {
 		return nil, err
 	}
@@ -40,9 +40,9 @@ func Attach(ctx context.Context, root, environment string, program pulumi.RunFun
 	return &Stack{Stack: s, Settings: settings}, nil
 }
 
-// Settings are those of an environment's file, checked. A [problem.Error], with a
-// [stacks.RefusalError] in its chain, says which are to be changed.
-func Settings(root, environment string) (stacks.Settings, error) {
+// Committed are the settings of an environment's file, without its stack. Its error
+// is as [Attach]'s, with a [stacks.RefusalError] in its chain where they are refused.
+func Committed(root, environment string) (stacks.Settings, error) {
 	project, err := workspace.LoadProject(filepath.Join(root, "Pulumi.yaml"))
 	if err != nil {
 		return stacks.Settings{}, fmt.Errorf("read Pulumi.yaml: %w", err)

@@ -30,7 +30,7 @@ var burn = Alert{Name: "slo-burn", What: "Faults use up four weeks' allowance wi
 // Names lists every alert's.
 func Names() []string {
 	names := []string{burn.Name}
-	for _, a := range slices.Concat(Alerts("", ""), DatabaseAlerts("", 0), BackupAlerts("")) {
+	for _, a := range slices.Concat(Alerts("", ""), DatabaseAlerts("", 0), BackupAlerts(""), ProofAlerts("", 0)) {
 		names = append(names, a.Name)
 	}
 	return names
@@ -138,6 +138,19 @@ func BackupAlerts(namespace string) []Alert {
 			Query: fmt.Sprintf("max(fdb_cluster_backup_tag_last_restorable_behind_seconds{%s}) > 3600", ours),
 		},
 	}
+}
+
+// ProofAlerts are told where restores are rehearsed. The age is written once an
+// hour; where nobody writes it any more, it is as old as can be.
+func ProofAlerts(namespace string, age time.Duration) []Alert {
+	ours := fmt.Sprintf(`monitored_resource="k8s_container",namespace_name=%q`, namespace)
+	metric := func(part string) string {
+		return fmt.Sprintf("sum(increase(logging_googleapis_com:user_coditect_proven_age_%s{%s}[3h]))", part, ours)
+	}
+	return []Alert{{
+		Name: "restore-not-proven", What: "No restore was proven for longer than was asked for", Severity: warning, For: 2 * time.Hour,
+		Query: fmt.Sprintf("%s / %s > %d or absent(logging_googleapis_com:user_coditect_proven_age_count{%s})", metric("sum"), metric("count"), int(age.Seconds()), ours),
+	}}
 }
 
 type chart struct{ title, query, unit string }

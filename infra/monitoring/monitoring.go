@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -21,6 +22,8 @@ const (
 	platform = "coditect"
 	// panics is the metric of what the log has of panics.
 	panics = "coditect-panics"
+	// provenAge is that of what it has of the last proven restore's age.
+	provenAge = "coditect-proven-age"
 )
 
 // Args of [New].
@@ -44,6 +47,10 @@ type Args struct {
 	Exporter, Backups bool
 	// Machines is how many the database runs on.
 	Machines int
+	// ProvenAge is the age of the last proven restore at which somebody is told; 0
+	// where none is rehearsed. ProofField is that of a line of the log which has the age, in seconds.
+	ProvenAge  time.Duration
+	ProofField string
 	// Targets are scraped.
 	Targets []Target
 	Labels  pulumi.StringMap
@@ -111,7 +118,7 @@ type watch struct {
 	// objective is the availability's name.
 	objective pulumi.StringOutput
 	// logged must be there before an alert can ask for it.
-	logged pulumi.Resource
+	logged []pulumi.Resource
 }
 
 func (w *watch) make(ctx *pulumi.Context, kind, name string, args pulumi.Map, needs ...pulumi.Resource) (*google.Resource, error) {
@@ -157,7 +164,20 @@ func (w *watch) keepLogs(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	w.logged = metric
+	w.logged = append(w.logged, metric)
+	if w.ProvenAge == 0 {
+		return nil
+	}
+	metric, err = w.make(ctx, google.LogMetricType, provenAge, pulumi.Map{
+		"name": pulumi.String(provenAge), "description": pulumi.String("Age of the last proven restore, as the log tells it"),
+		"filter":           pulumi.String(ours + ` AND jsonPayload.` + w.ProofField + `>=0`),
+		"valueExtractor":   pulumi.String("EXTRACT(jsonPayload." + w.ProofField + ")"),
+		"metricDescriptor": pulumi.Map{"metricKind": pulumi.String("DELTA"), "valueType": pulumi.String("DISTRIBUTION"), "unit": pulumi.String("s")},
+	})
+	if err != nil {
+		return err
+	}
+	w.logged = append(w.logged, metric)
 	return nil
 }
 
@@ -228,6 +248,9 @@ func (w *watch) alert(ctx *pulumi.Context) error {
 	if w.Exporter && w.Backups {
 		alerts = append(alerts, BackupAlerts(w.NamespaceName)...)
 	}
+	if w.ProvenAge > 0 {
+		alerts = append(alerts, ProofAlerts(w.NamespaceName, w.ProvenAge)...)
+	}
 	for _, a := range alerts {
 		condition := pulumi.Map{
 			"displayName": pulumi.String(a.What),
@@ -268,7 +291,7 @@ func (w *watch) policy(ctx *pulumi.Context, a Alert, condition pulumi.Map) error
 		"displayName": pulumi.String("Coditect: " + a.Name), "combiner": pulumi.String("OR"), "severity": pulumi.String(a.Severity),
 		"conditions": pulumi.Array{condition}, "documentation": documentation, "notificationChannels": w.channels,
 		"alertStrategy": pulumi.Map{"autoClose": pulumi.String("3600s")}, "userLabels": w.Labels,
-	}, w.logged)
+	}, w.logged...)
 	return err
 }
 

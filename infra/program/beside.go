@@ -75,8 +75,8 @@ func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 // backupParts give the backup's pods what they need: the way to the database, the
 // bucket's key, and the service's image.
 type backupParts struct {
-	records, key pod.Part
-	image        string
+	records, key, drillKey pod.Part
+	image                  string
 }
 
 // lookAfter makes what a cloud's environment is kept with: backups, monitoring and
@@ -102,6 +102,11 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		return err
 	}
 	ctx.Export(OutputBackups, copies.URL)
+	if drilled(s) && parts.image != "" {
+		if err := makeDrill(ctx, s, namespace, on, copies, parts); err != nil {
+			return err
+		}
+	}
 	availability, err := strconv.ParseFloat(s.Monitoring.Availability, 64)
 	if err != nil {
 		return err
@@ -121,7 +126,8 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	if _, err := monitoring.New(ctx, "monitoring", monitoring.Args{
 		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Namespace: namespace, NamespaceName: s.Cloud.Namespace, Host: s.Gateway.Host,
 		Emails: s.Monitoring.Emails, Runbooks: s.Monitoring.Runbooks, LogDays: s.Monitoring.LogDays, Availability: availability,
-		Exporter: s.Database.ExporterImage != "", Machines: s.Database.Replicas, Backups: s.Backup.AccessID != "", Targets: targets, Labels: labels,
+		Exporter: s.Database.ExporterImage != "", Machines: s.Database.Replicas, Backups: s.Backup.AccessID != "",
+		ProvenAge: provenAge(s, parts.image), ProofField: backup.ProofAgeField, Targets: targets, Labels: labels,
 	}, on.providers); err != nil {
 		return err
 	}
@@ -133,6 +139,32 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		ProjectID: s.Cloud.ProjectID, Region: s.Cloud.Region, Owner: owner, Name: name, Tag: s.Delivery.Tag,
 		Repository: on.images.Repository, RepositoryLocation: on.images.Location, URL: on.images.URL,
 		ClientVersion: s.Database.Version, ClientSum: s.Delivery.ClientSum,
+	}, on.providers)
+	return err
+}
+
+// drilled tells whether restores are rehearsed: not while one is in earnest.
+func drilled(s stacks.Settings) bool {
+	return s.Backup.AccessID != "" && s.Backup.DrillSchedule != "" && s.Recovery.Phase == stacks.PhaseNone
+}
+
+// provenAge is the age of the last proven restore that somebody is told of, 0 for none.
+func provenAge(s stacks.Settings, image string) time.Duration {
+	if !drilled(s) || image == "" {
+		return 0
+	}
+	return s.Backup.ProvenAge
+}
+
+// makeDrill makes the scheduled drill, whose only process is of the size of one of the database's.
+func makeDrill(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, on ground, copies *backup.Backup, parts backupParts) error {
+	d := s.Database
+	_, err := backup.NewDrill(ctx, "drill", backup.DrillArgs{
+		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
+		Bucket: s.BackupBucket(), Name: s.BackupName(), AccessID: s.Backup.AccessID, Version: d.Version, Image: parts.image,
+		Schedule: s.Backup.DrillSchedule, StorageClass: d.StorageClass, StorageSize: d.StorageSize.String(),
+		Size:  pod.Size{CPURequest: d.CPURequest, CPULimit: d.CPULimit, MemoryRequest: d.MemoryRequest, MemoryLimit: d.MemoryLimit},
+		Needs: []pulumi.Resource{copies}, Key: parts.drillKey, CredentialsFile: secrets.BackupKeyFile,
 	}, on.providers)
 	return err
 }

@@ -119,6 +119,9 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 	}
 	if backedUp {
 		grants.BackupReader = backup.App
+		if drilled(s) {
+			grants.DrillReader = backup.DrillApp
+		}
 	}
 	secret, err := secrets.New(ctx, "secrets", grants, providers)
 	if err != nil {
@@ -146,7 +149,7 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 		return err
 	}
 	if s.Environment.Cloud() {
-		if err := lookAfter(ctx, s, namespace, labels, ground, backupParts{records.Part, secret.BackupPart, checkImage}); err != nil {
+		if err := lookAfter(ctx, s, namespace, labels, ground, backupParts{records.Part, secret.BackupPart, secret.DrillPart, checkImage}); err != nil {
 			return err
 		}
 		ctx.Export(OutputDNS, entry.DNS)

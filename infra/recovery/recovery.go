@@ -156,7 +156,7 @@ func (r *recovery) check(ctx context.Context, at *at) error {
 	}
 	want := at.Data.Backup.Inventory
 	if !exact(at.Data.Backup) {
-		if lost := shrunk(want, c.Inventory); lost != "" {
+		if lost := want.Shrunk(c.Inventory); lost != "" {
 			return problem.New(nil, "the restored records are far fewer than were counted at %s, the last time before the restored moment: %s.\nNo traffic was let in. If they were deleted in between, an earlier backup has them: --from ID --abandon.",
 				at.Data.Backup.InventoryAt.Format(time.RFC3339), lost)
 		}
@@ -164,7 +164,7 @@ func (r *recovery) check(ctx context.Context, at *at) error {
 		return nil
 	}
 	if !c.Same(want) {
-		return problem.New(nil, "the restored records are not those of the backup's manifest: %s.\nNo traffic was let in. Try an earlier backup: --from ID --abandon.", difference(want, c.Inventory))
+		return problem.New(nil, "the restored records are not those of the backup's manifest: %s.\nNo traffic was let in. Try an earlier backup: --from ID --abandon.", want.Difference(c.Inventory))
 	}
 	at.Say("%s, fingerprint as in the manifest", describe(c.Inventory))
 	return nil
@@ -178,39 +178,6 @@ func exact(m contract.Manifest) bool {
 		return true
 	}
 	return m.Inventory.Exact && len(m.Versions) == 1 && m.Versions[0].ReadVersion == m.Inventory.ReadVersion
-}
-
-// shrunk names the kinds of which there are less than half as many as there were.
-func shrunk(want, got contract.Inventory) string {
-	var lost []string
-	for _, kind := range slices.Sorted(maps.Keys(want.Counts)) {
-		if got.Counts[kind] < want.Counts[kind]/2 {
-			lost = append(lost, fmt.Sprintf("%d %s of %d", got.Counts[kind], kind, want.Counts[kind]))
-		}
-	}
-	return strings.Join(lost, ", ")
-}
-
-// difference says in which figures two inventories differ.
-func difference(want, got contract.Inventory) string {
-	var faults []string
-	if want.SchemaVersion != got.SchemaVersion {
-		faults = append(faults, fmt.Sprintf("schema %d instead of %d", got.SchemaVersion, want.SchemaVersion))
-	}
-	kinds := maps.Clone(want.Counts)
-	if kinds == nil {
-		kinds = map[string]int64{}
-	}
-	maps.Copy(kinds, got.Counts)
-	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
-		if want.Counts[kind] != got.Counts[kind] {
-			faults = append(faults, fmt.Sprintf("%d %s instead of %d", got.Counts[kind], kind, want.Counts[kind]))
-		}
-	}
-	if len(faults) == 0 {
-		faults = append(faults, fmt.Sprintf("the same counts, and fingerprint %s instead of %s", got.Fingerprint, want.Fingerprint))
-	}
-	return strings.Join(faults, ", ")
 }
 
 func describe(i contract.Inventory) string {

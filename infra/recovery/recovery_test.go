@@ -296,7 +296,7 @@ func TestMomentThatWasNotCounted(t *testing.T) {
 		t.Error("a count of the very version is not taken for exact")
 	}
 	for got, want := range map[int64]string{10: "", 5: "", 4: "4 users of 10", 0: "0 users of 10"} {
-		if lost := shrunk(m.Inventory, contract.Inventory{Counts: map[string]int64{"users": got, "sessions": 1}}); lost != want {
+		if lost := m.Inventory.Shrunk(contract.Inventory{Counts: map[string]int64{"users": got, "sessions": 1}}); lost != want {
 			t.Errorf("%d of 10 users: %q, want %q", got, lost, want)
 		}
 	}

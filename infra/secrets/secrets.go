@@ -44,8 +44,9 @@ type Args struct {
 	ProjectNumber string
 	Namespace     pulumi.StringInput
 	// Reader is the Kubernetes service account whose pods read the JWT keys, and
-	// BackupReader that of those who read the backup's key; "" where there are none.
-	Reader, BackupReader string
+	// BackupReader and DrillReader those of pods that read the backup's key; "" where
+	// there are none.
+	Reader, BackupReader, DrillReader string
 	// Mail tells that the reader reads the password of its mail server too.
 	Mail   bool
 	Labels pulumi.StringMap
@@ -76,8 +77,9 @@ type Secrets struct {
 	IDs pulumi.StringArrayOutput `pulumi:"ids"`
 	// Part gives a pod of Args.Reader the JWT keys as a file.
 	Part pod.Part
-	// BackupPart gives a pod of Args.BackupReader the backup's key as BackupKeyFile.
-	BackupPart pod.Part
+	// BackupPart and DrillPart give pods of Args.BackupReader and Args.DrillReader the
+	// backup's key as BackupKeyFile.
+	BackupPart, DrillPart pod.Part
 }
 
 // BackupKeyFile is where pods with [Secrets.BackupPart] find the backup's key.
@@ -125,8 +127,11 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	s.Part.Env = corev1.EnvVarArray{
 		pod.Value(contract.EnvJWTSecretFile, path.Join(contract.SecretsMountPath, contract.JWTSecretFile)),
 	}
-	if args.BackupReader != "" {
-		if s.BackupPart, err = mount(ctx, args, s, args.BackupReader, made, []file{{BackupKey, BackupKey}}); err != nil {
+	for reader, part := range map[string]*pod.Part{args.BackupReader: &s.BackupPart, args.DrillReader: &s.DrillPart} {
+		if reader == "" {
+			continue
+		}
+		if *part, err = mount(ctx, args, s, reader, made, []file{{BackupKey, BackupKey}}); err != nil {
 			return nil, fmt.Errorf("secrets %s: %w", name, err)
 		}
 	}
@@ -146,7 +151,11 @@ func mount(ctx *pulumi.Context, args Args, parent pulumi.Resource, reader string
 	var needs []pulumi.Resource
 	listed := pulumi.String("").ToStringOutput()
 	for _, f := range files {
-		grant, err := google.New(ctx, google.SecretMemberType, f.id+"-reader", pulumi.Map{
+		name := f.id + "-reader"
+		if reader == args.DrillReader { // the other reader of the same
+			name = f.id + "-drill"
+		}
+		grant, err := google.New(ctx, google.SecretMemberType, name, pulumi.Map{
 			"project":  pulumi.String(args.ProjectID),
 			"secretId": made[f.id],
 			"role":     pulumi.String("roles/secretmanager.secretAccessor"),

@@ -6,8 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/app/internal/backup"
 	"coditect.ai/platform/app/internal/config"
 	"coditect.ai/platform/app/internal/store"
 )
@@ -17,8 +19,16 @@ func checkCommand(ctx context.Context, c console, args []string) int {
 	asJSON := flags.Bool("json", false, "print JSON")
 	repair := flags.Bool("repair", false, "tell how each fault can be mended")
 	apply := flags.Bool("apply", false, "with --repair: mend what can be mended safely")
+	against := flags.String("against", "", "`directory` of a manifest whose inventory the store must have; where that was not exact, no kind may have shrunk to less than half")
 	if !parse(c, flags, args, 0) {
 		return exitUsage
+	}
+	var counted contract.Manifest
+	if *against != "" {
+		var err error
+		if counted, err = backup.ReadManifest(*against); err != nil {
+			return c.fail(exitFault, "%v", err)
+		}
 	}
 	if *apply && !*repair {
 		return c.fail(exitUsage, "--apply belongs to --repair, which tells what would be done")
@@ -52,6 +62,9 @@ func checkCommand(ctx context.Context, c console, args []string) int {
 	} else {
 		c.printChecked(result, *apply)
 	}
+	if *against != "" && report.OK() {
+		return c.compared(counted, result.Inventory)
+	}
 	switch {
 	case report.OK():
 		return exitOK
@@ -62,6 +75,18 @@ func checkCommand(ctx context.Context, c console, args []string) int {
 	default:
 		return c.fail(exitFault, "the store has %d faults, such as:\n  - %s\ncheck --repair tells how each can be mended", report.Disagree, strings.Join(report.Problems, "\n  - "))
 	}
+}
+
+// compared holds what was found against what a manifest counted.
+func (c console) compared(counted contract.Manifest, found contract.Inventory) int {
+	differs := counted.Inventory.Shrunk
+	if counted.Inventory.Exact {
+		differs = counted.Inventory.Difference
+	}
+	if text := differs(found); text != "" {
+		return c.fail(exitFault, "the store is not what was counted at %s: %s", counted.InventoryAt.Format(time.RFC3339), text)
+	}
+	return exitOK
 }
 
 // repairStore returns what was done, or would be, and what was left.

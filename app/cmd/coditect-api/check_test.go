@@ -75,3 +75,26 @@ func TestCheckAndRepairOfAStoreInUse(t *testing.T) {
 		t.Errorf("%d %s", code, errs)
 	}
 }
+
+// A store is what a manifest counted, or is told from it.
+func TestCheckAgainstAManifest(t *testing.T) {
+	t.Parallel()
+	dir, counted := t.TempDir(), t.TempDir()
+	environ := settings(dir)[2:]
+	c := serveChild(t, settings(dir))
+	c.waitReady()
+	c.register("first@example.org")
+	if code, out, errs := invoke(t, environ, "manifest", "--to", counted); code != exitOK {
+		t.Fatalf("%d %s%s", code, out, errs)
+	}
+	if code, result := checkJSON(t, environ, "--against", counted); code != exitOK || result.Counts["users"] != 1 {
+		t.Errorf("%d %+v", code, result)
+	}
+	c.register("second@example.org")
+	if code, _, errs := invoke(t, environ, "check", "--json", "--against", counted); code != exitFault || !strings.Contains(errs, "2 users instead of 1") {
+		t.Errorf("%d %s", code, errs)
+	}
+	if code, _, errs := invoke(t, environ, "check", "--against", t.TempDir()); code != exitFault || !strings.Contains(errs, "manifest") {
+		t.Errorf("%d %s", code, errs)
+	}
+}

@@ -1,6 +1,7 @@
 package scripts
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,7 +25,7 @@ func readAll() (string, error) {
 }
 
 // container returns that of a Job or CronJob as a plan has it.
-func containerOf(t *testing.T, file, name string) corev1.Container {
+func containerOf(t *testing.T, file, name, within string) corev1.Container {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("..", "..", "program", "testdata", file))
 	if err != nil {
@@ -45,7 +47,15 @@ func containerOf(t *testing.T, file, name string) corev1.Container {
 			t.Fatal(err)
 		}
 		if job.Metadata.Name == name {
-			return append(job.Spec.Template.Spec.Containers, job.Spec.JobTemplate.Spec.Template.Spec.Containers...)[0]
+			pod := job.Spec.Template.Spec
+			if len(pod.Containers) == 0 {
+				pod = job.Spec.JobTemplate.Spec.Template.Spec
+			}
+			for _, c := range append(pod.Containers, pod.InitContainers...) {
+				if within == "" || c.Name == within {
+					return c
+				}
+			}
 		}
 	}
 	t.Fatalf("%s has no %s", file, name)
@@ -61,12 +71,18 @@ type pod struct {
 
 func newPod(t *testing.T, file, name string, w world) *pod {
 	t.Helper()
+	return newContainer(t, file, name, "", w)
+}
+
+// newContainer is one of a pod's containers, "" for its first.
+func newContainer(t *testing.T, file, name, within string, w world) *pod {
+	t.Helper()
 	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skip("no bash")
 	}
 	_ = bash
-	p := &pod{t: t, dir: t.TempDir(), container: containerOf(t, file, name)}
+	p := &pod{t: t, dir: t.TempDir(), container: containerOf(t, file, name, within)}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -259,5 +275,62 @@ func TestCountsAreRecorded(t *testing.T) {
 	}
 	if n := len(p.world().Uploads); n != 1 {
 		t.Errorf("%d objects", n)
+	}
+}
+
+// A drill restores what was counted, behind what may not be restorable yet, and
+// proves it; then the proof is as old as it is.
+func TestDrill(t *testing.T) {
+	dir := t.TempDir()
+	container := func(name, within string, w world) *pod {
+		p := newContainer(t, "prod.golden.yaml", name, within, w)
+		for i, v := range p.container.Env {
+			switch v.Name {
+			case "PLAN_DIR":
+				p.container.Env[i].Value = dir
+			case "FDB_TLS_CA_FILE":
+				p.container.Env[i].Value = "/dev/null"
+			}
+		}
+		return p
+	}
+	name := func(age time.Duration) string {
+		return "manifests%2Fcoditect%2F" + strings.ReplaceAll(time.Now().Add(-age).UTC().Format(time.RFC3339), ":", "%3A") + ".json"
+	}
+	manifest := func(version int) string {
+		return fmt.Sprintf("{\n  \"versions\": [\n    {\"read_version\": 1}\n  ],\n  \"inventory\": {\n    \"counts\": {\n      \"users\": 2\n    },\n    \"read_version\": %d,\n    \"exact\": true\n  }\n}\n", version)
+	}
+	w := world{Newest: map[string]uint64{"coditect": 5000}, Uploads: map[string]string{
+		name(time.Minute): manifest(6000), name(time.Hour): manifest(4711), name(2 * time.Hour): manifest(4000),
+	}}
+	p := container("coditect-drill", "choose", w)
+	out, code := p.run()
+	if raw, err := os.ReadFile(filepath.Join(dir, "version")); code != 0 || err != nil || string(raw) != "4711\n" {
+		t.Fatalf("%d %q %v: %s", code, raw, err, out)
+	}
+	for _, within := range []string{"restore", "prove"} {
+		p = container("coditect-drill", within, *p.world())
+		if out, code := p.run(); code != 0 {
+			t.Fatalf("%s: %d %s", within, code, out)
+		}
+	}
+	if p.world().State != "completed" {
+		t.Errorf("the restore is %q", p.world().State)
+	}
+	age := container("coditect-drill-age", "", *p.world())
+	out, code = age.run()
+	var told struct {
+		ProvenAgeSeconds *int `json:"provenAgeSeconds"`
+	}
+	if err := json.Unmarshal([]byte(out), &told); code != 0 || err != nil || told.ProvenAgeSeconds == nil || *told.ProvenAgeSeconds < 0 || *told.ProvenAgeSeconds > 3600 {
+		t.Errorf("%d %v: %s", code, err, out)
+	}
+	age.set(world{})
+	if out, code := age.run(); code != 0 || !strings.Contains(out, `"provenAgeSeconds":34560000`) {
+		t.Errorf("where nothing was ever proven: %d %s", code, out)
+	}
+	p = container("coditect-drill", "choose", world{Uploads: map[string]string{name(48 * time.Hour): manifest(1)}})
+	if out, code := p.run(); code == 0 || !strings.Contains(out, "was not counted") {
+		t.Errorf("without a count: %d %s", code, out)
 	}
 }

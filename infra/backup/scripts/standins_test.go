@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -239,24 +240,56 @@ func fdbcli(w *world, args []string) int {
 }
 
 func curl(w *world, args []string) int {
+	refused := func(status int) int {
+		fmt.Fprintf(os.Stderr, "curl: (22) The requested URL returned error: %d\n", status)
+		return 22
+	}
 	url := args[len(args)-1]
 	if strings.HasPrefix(url, "http://metadata.google.internal/") {
 		if w.TokenGone {
-			fmt.Fprintln(os.Stderr, "curl: (22) The requested URL returned error: 404")
-			return 22
+			return refused(404)
 		}
 		fmt.Println(`{"access_token":"TOKEN","expires_in":3599,"token_type":"Bearer"}`)
 		return 0
 	}
-	_, name, _ := strings.Cut(url, "&name=")
-	for i, arg := range args {
-		if header, ok := strings.CutPrefix(arg, "@"); ok && args[i-1] == "-H" {
-			if raw, err := os.ReadFile(header); err != nil || string(raw) != "Authorization: Bearer TOKEN" {
-				fmt.Fprintln(os.Stderr, "curl: (22) The requested URL returned error: 401")
-				return 22
+	authorized, output := false, ""
+	query := map[string]string{}
+	for i, arg := range args[1:] {
+		switch args[i] {
+		case "-H":
+			if header, ok := strings.CutPrefix(arg, "@"); ok {
+				raw, err := os.ReadFile(header)
+				authorized = err == nil && string(raw) == "Authorization: Bearer TOKEN"
 			}
+		case "-o":
+			output = arg
+		case "--data-urlencode":
+			key, value, _ := strings.Cut(arg, "=")
+			query[key] = value
 		}
 	}
+	if !authorized {
+		return refused(401)
+	}
+	switch {
+	case strings.Contains(url, "/upload/"):
+		return w.upload(url)
+	case strings.HasSuffix(url, "?alt=media"):
+		_, name, _ := strings.Cut(strings.TrimSuffix(url, "?alt=media"), "/o/")
+		content, found := w.Uploads[name]
+		if !found || os.WriteFile(output, []byte(content), 0o600) != nil {
+			return refused(404)
+		}
+	case strings.HasSuffix(url, "/o"):
+		list(w, query)
+	default:
+		return refused(400)
+	}
+	return 0
+}
+
+func (w *world) upload(url string) int {
+	_, name, _ := strings.Cut(url, "&name=")
 	body, err := readAll()
 	if err != nil {
 		return 26
@@ -270,4 +303,24 @@ func curl(w *world, args []string) int {
 	}
 	w.Uploads[name] = body
 	return 0
+}
+
+// list answers as Cloud Storage does, a property a line.
+func list(w *world, query map[string]string) {
+	var names []string
+	for name := range w.Uploads {
+		name = strings.NewReplacer("%2F", "/", "%3A", ":").Replace(name)
+		if strings.HasPrefix(name, query["prefix"]) && name >= query["startOffset"] && name < query["endOffset"] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	fmt.Print("{\n")
+	for i, name := range names {
+		if i == 0 {
+			fmt.Print("  \"items\": [\n")
+		}
+		fmt.Printf("    {\n      \"name\": %q\n    },\n", name)
+	}
+	fmt.Print("}\n")
 }

@@ -84,7 +84,7 @@ func examine(ctx context.Context, env *local.Environment, name string, report *d
 	if err := doctor.Machine(ctx, env.Root(), cloud, tools, report); err != nil {
 		return err
 	}
-	settings, err := engine.Settings(env.Root(), name)
+	settings, err := engine.Committed(env.Root(), name)
 	if refusal, refused := errors.AsType[*stacks.RefusalError](err); refused {
 		for _, fault := range refusal.Faults {
 			report.Checks = append(report.Checks, doctor.Check{

@@ -19,11 +19,8 @@ import (
 	"coditect.ai/platform/infra/bucket"
 	"coditect.ai/platform/infra/cloud"
 	"coditect.ai/platform/infra/console"
-	"coditect.ai/platform/infra/engine"
-	"coditect.ai/platform/infra/kube"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
-	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/recovery"
 	"coditect.ai/platform/infra/workflow"
 	"coditect.ai/platform/stacks"
@@ -87,15 +84,8 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 // backend, the bucket of its backups, and, when it is there, its cluster.
 func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*target, error) {
 	ctx := cmd.Context()
-	stack := &cloud.EngineStack{
-		Open: func(ctx context.Context) (*engine.Stack, error) {
-			return engine.Attach(ctx, env.Root(), name, program.Deploy)
-		},
-		Dir:     env.Root(),
-		Address: program.OutputAddress, Kubeconfig: program.OutputKubeconfig,
-		Say: func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), "        "+format+"\n", args...) },
-	}
-	if err := stack.Load(ctx); err != nil {
+	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout())
+	if err != nil {
 		return nil, err
 	}
 	s := stack.Settings()
@@ -109,7 +99,7 @@ func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*targ
 	}
 	e := cloud.New(cloud.Options{
 		Stack: stack, Bucket: backups, Ready: secrets.Ready,
-		Connect: func(config []byte) (cloud.Cluster, error) { return kube.New(config) },
+		Connect: connect,
 	})
 	return &target{
 		Environment: e, name: name, local: env, store: backups.Store("operations"), next: e.Next, present: e.Counted,

@@ -11,9 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"coditect.ai/platform/infra/bucket"
+	"coditect.ai/platform/infra/cloud"
+	"coditect.ai/platform/infra/engine"
+	"coditect.ai/platform/infra/kube"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/metrics"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/rollout"
 	"coditect.ai/platform/infra/workflow"
 	"coditect.ai/platform/stacks"
@@ -36,7 +41,7 @@ func openSite(ctx context.Context, name string, out io.Writer) (*site, error) {
 		return nil, err
 	}
 	if name != local.Name {
-		return openCloudSite(ctx, env, name)
+		return openCloudSite(ctx, env, name, out)
 	}
 	s := &site{name: name, local: env}
 	if s.settings, err = env.Settled(); err != nil {
@@ -91,7 +96,7 @@ func versionOf(ctx context.Context, binary string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	output, err := exec.CommandContext(ctx, path, "version").Output() //nolint:gosec // the operator names it
+	output, err := exec.CommandContext(ctx, path, "version").Output()
 	words := strings.Fields(string(output))
 	if err != nil || len(words) < 2 {
 		return "", problem.New(err, "%s does not tell a version: it is no build of the service.", binary)
@@ -121,7 +126,74 @@ func (s *site) gate(ctx context.Context, release rollout.Release) error {
 	return nil
 }
 
-// openCloudSite opens an environment in the cloud.
-func openCloudSite(_ context.Context, _ *local.Environment, name string) (*site, error) {
-	return nil, problem.New(nil, "there is no environment %q: it is one of %v.", name, stacks.Environments())
+// openCloudSite opens an environment in the cloud: its stack in the operator's own
+// backend, its bucket, its load balancer and its metrics.
+func openCloudSite(ctx context.Context, env *local.Environment, name string, out io.Writer) (*site, error) {
+	if e := stacks.Environment(name); !e.Known() {
+		return nil, problem.New(nil, "there is no environment %q: it is one of %v.", name, stacks.Environments())
+	}
+	stack, err := cloudStack(ctx, env, name, out)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{name: name, local: env, settings: stack.Settings()}
+	project := s.settings.Cloud.ProjectID
+	store, err := rolloutBucket(ctx, s.settings)
+	if err != nil {
+		return nil, err
+	}
+	balancer, err := cloud.NewURLMaps(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	token, err := cloud.MetricsToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	measures, err := metrics.New(metrics.Options{
+		Address:   "https://monitoring.googleapis.com/v1/projects/" + project + "/location/global/prometheus",
+		Namespace: s.settings.Cloud.Namespace, Token: token,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.rollouts = rollout.New(rollout.Options{
+		Name: name, Store: store, Owner: workflow.Self(), Wait: waitForTick,
+		Environment: &cloud.Releases{Stack: stack, Balancer: balancer, Connect: connect},
+		Metrics:     measured{func(context.Context) (*metrics.Prometheus, error) { return measures, nil }},
+	})
+	if after := s.settings.Rollout.After; after != "" {
+		s.before = func(ctx context.Context) (workflow.Store, error) {
+			other, err := engine.Committed(env.Root(), after)
+			if err != nil {
+				return nil, err
+			}
+			return rolloutBucket(ctx, other)
+		}
+	}
+	return s, nil
+}
+
+// rolloutBucket keeps the rollouts of an environment of the cloud.
+func rolloutBucket(ctx context.Context, s stacks.Settings) (workflow.Store, error) {
+	backups, err := bucket.Open(ctx, s.BackupBucket())
+	if err != nil {
+		return nil, err
+	}
+	return backups.Store("operations"), nil
+}
+
+func connect(config []byte) (cloud.Cluster, error) { return kube.New(config) }
+
+// cloudStack opens the stack of an environment of the cloud in the operator's own backend.
+func cloudStack(ctx context.Context, env *local.Environment, name string, out io.Writer) (*cloud.EngineStack, error) {
+	stack := &cloud.EngineStack{
+		Open: func(ctx context.Context) (*engine.Stack, error) {
+			return engine.Attach(ctx, env.Root(), name, program.Deploy)
+		},
+		Dir:     env.Root(),
+		Address: program.OutputAddress, Kubeconfig: program.OutputKubeconfig,
+		Say: func(format string, args ...any) { fmt.Fprintf(out, "        "+format+"\n", args...) },
+	}
+	return stack, stack.Load(ctx)
 }
