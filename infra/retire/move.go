@@ -163,8 +163,12 @@ func (m *mover) conflict(foreign string) {
 		s.Event(now, "", "The configuration was changed by another hand: "+foreign+".")
 	}
 	until := s.Conflict.Add(s.Plan.Hold)
-	s.Attention = fmt.Sprintf("The configuration was changed by another hand: %s. Nothing moves until it is set back; `abort` brings back pods and route; otherwise the retirement is given up at %s and everything stays as it then is.",
-		foreign, until.Format(time.RFC3339))
+	back := "`abort` brings back pods and route; "
+	if s.Phase == Removing {
+		back = ""
+	}
+	s.Attention = fmt.Sprintf("The configuration was changed by another hand: %s. Nothing moves until it is set back; %sotherwise the retirement is given up at %s and everything stays as it then is.",
+		foreign, back, until.Format(time.RFC3339))
 	if now.After(until) {
 		s.Reason = "the configuration was changed by another hand and nobody decided: " + foreign
 		m.end(Abandoned, "Given up: "+s.Reason+".")
