@@ -18,6 +18,8 @@ const (
 	RestoreCommand  = "restore"
 	ManifestCommand = "manifest"
 	MigrateCommand  = "migrate"
+	// ResealCommand seals what is kept of authenticator apps with the first key.
+	ResealCommand = "reseal"
 	// PopulateCommand fills an empty store with users and sessions.
 	PopulateCommand = "populate"
 )

@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,101 +9,38 @@ import (
 	"time"
 
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/tick"
 	"coditect.ai/platform/infra/workflow"
 	"coditect.ai/platform/stacks"
 )
 
 // Look returns the newest rollout, or [ErrNone]. It takes no lease.
 func (r *Rollouts) Look(ctx context.Context) (*State, error) {
-	s, _, err := r.load(ctx)
+	s, err := r.machine().Load(ctx)
 	if err == nil && s == nil {
 		err = ErrNone
 	}
 	return s, err
 }
 
-func (r *Rollouts) load(ctx context.Context) (*State, workflow.Version, error) {
-	content, version, err := r.Store.Get(ctx, Key)
-	if errors.Is(err, workflow.ErrAbsent) {
-		return nil, version, nil
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("read the state of the rollout: %w", err)
-	}
-	s := &State{}
-	if err := json.Unmarshal(content, s); err != nil {
-		return nil, "", fmt.Errorf("understand the state of the rollout: %w", err)
-	}
-	if s.Format != format {
-		return nil, "", problem.New(nil, "the rollout was begun by a version of this command that saves format %d, and this one reads %d: use that version.", s.Format, format)
-	}
-	return s, version, nil
-}
-
 // change runs do as the one writer. It waits as long as another is at it.
-func (r *Rollouts) change(ctx context.Context, wait time.Duration, do func(context.Context, *tick) error) (s *State, err error) {
-	lease, err := r.acquire(ctx, wait)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
-	ctx, stop := lease.Keep(ctx)
-	defer stop()
-	state, version, err := r.load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t := &tick{Rollouts: r, state: state}
-	t.save = func(ctx context.Context) error {
-		content, err := json.MarshalIndent(t.state, "", "  ")
-		if err != nil {
-			return fmt.Errorf("encode the state of the rollout: %w", err)
-		}
-		next, err := r.Store.Put(ctx, Key, content, version)
-		if errors.Is(err, workflow.ErrChanged) {
-			return fmt.Errorf("%w: %w", workflow.ErrLost, err)
-		}
-		if err != nil {
-			return fmt.Errorf("save the state of the rollout: %w", err)
-		}
-		version = next
-		return nil
-	}
-	err = do(ctx, t)
-	return t.state, err
-}
-
-// poll is the pause between two attempts to get the lease.
-const poll = 500 * time.Millisecond
-
-func (r *Rollouts) acquire(ctx context.Context, wait time.Duration) (*workflow.Lease, error) {
-	for deadline := r.Now().Add(wait); ; {
-		lease, err := workflow.Acquire(ctx, r.Store, Key, r.Owner, r.LeaseAge, r.Now)
-		_, held := errors.AsType[*workflow.HeldError](err)
-		if err == nil || !held && !errors.Is(err, workflow.ErrChanged) || !r.Now().Before(deadline) {
-			return lease, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
-		case <-time.After(poll):
-		}
-	}
+func (r *Rollouts) change(ctx context.Context, wait time.Duration, do func(context.Context, *mover) error) (*State, error) {
+	return r.machine().Change(ctx, wait, func(ctx context.Context, t *tick.Turn[State, *State]) error { return do(ctx, &mover{r, t}) })
 }
 
 // under runs do on a rollout that has not ended, and then ticks.
-func (r *Rollouts) under(ctx context.Context, do func(*tick) error) (*State, error) {
-	return r.change(ctx, r.Wait, func(ctx context.Context, t *tick) error {
-		if t.state == nil {
+func (r *Rollouts) under(ctx context.Context, do func(*mover) error) (*State, error) {
+	return r.change(ctx, r.Wait, func(ctx context.Context, t *mover) error {
+		if t.State == nil {
 			return problem.New(ErrNone, "there is no rollout in %s.", r.Name)
 		}
-		if t.state.Phase.Ended() {
-			return problem.New(ErrNone, "the rollout of %s has ended (%s): there is nothing to decide.", t.state.Release.Version, t.state.Phase)
+		if t.State.Phase.Ended() {
+			return problem.New(ErrNone, "the rollout of %s has ended (%s): there is nothing to decide.", t.State.Release.Version, t.State.Phase)
 		}
 		if err := do(t); err != nil {
 			return err
 		}
-		if err := t.save(ctx); err != nil {
+		if err := t.Save(ctx); err != nil {
 			return err
 		}
 		return t.run(ctx)
@@ -119,9 +55,9 @@ func (r *Rollouts) Start(ctx context.Context, release Release, plan Plan) (*Stat
 	if release.Version == "" || release.Image == "" {
 		return nil, problem.New(nil, "a release has a version and an image.")
 	}
-	return r.change(ctx, r.Wait, func(ctx context.Context, t *tick) error {
+	return r.change(ctx, r.Wait, func(ctx context.Context, t *mover) error {
 		now := t.now()
-		if old := t.state; old != nil && old.Phase.Under() {
+		if old := t.State; old != nil && old.Phase.Under() {
 			return problem.New(ErrUnder, "%s is on its way in %s since %s (%s): wait for its end, or `coditect rollout abort`.",
 				old.Release.Version, r.Name, old.Began.Format(time.RFC3339), old.Phase)
 		}
@@ -130,24 +66,24 @@ func (r *Rollouts) Start(ctx context.Context, release Release, plan Plan) (*Stat
 			return fmt.Errorf("read the stack's configuration: %w", err)
 		}
 		s := &State{
-			Format: format, ID: strings.ToLower(rand.Text()[:12]), Environment: r.Name, Release: release, Plan: plan,
-			Began: now, Phase: Deploying, Since: now, Deadline: now.Add(plan.Deploy),
+			Saved: r.machine().Begin(r.Name), Release: release, Plan: plan, Phase: Deploying,
 		}
+		s.Enter(now, plan.Deploy)
 		if err := s.place(configured); err != nil {
 			return err
 		}
-		if old := t.state; old != nil {
+		if old := t.State; old != nil {
 			if !old.Phase.Ended() {
-				old.event(now, r.Owner.Name, "The next release takes the slot of the former one.")
+				old.Event(now, r.Owner.Name, "The next release takes the slot of the former one.")
 				old.Phase, old.Ended, old.Since, old.Deadline = Completed, &now, now, time.Time{}
 			}
-			if err := r.archive(ctx, old); err != nil {
+			if err := r.machine().Archive(ctx, old); err != nil {
 				return err
 			}
 		}
-		s.event(now, r.Owner.Name, fmt.Sprintf("%s goes to slot %s.", release.Version, s.Canary))
-		t.state = s
-		if err := t.save(ctx); err != nil {
+		s.Event(now, r.Owner.Name, fmt.Sprintf("%s goes to slot %s.", release.Version, s.Canary))
+		t.State = s
+		if err := t.Save(ctx); err != nil {
 			return err
 		}
 		return t.run(ctx)
@@ -179,31 +115,10 @@ func (s *State) place(c Split) error {
 	return nil
 }
 
-// archive keeps what a rollout came to, beside the newest.
-func (r *Rollouts) archive(ctx context.Context, s *State) error {
-	content, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the state of the former rollout: %w", err)
-	}
-	return r.put(ctx, Key+"-"+s.ID, content)
-}
-
-// put saves what nobody else writes, whatever was there.
-func (r *Rollouts) put(ctx context.Context, key string, content []byte) error {
-	_, version, err := r.Store.Get(ctx, key)
-	if err == nil || errors.Is(err, workflow.ErrAbsent) {
-		_, err = r.Store.Put(ctx, key, content, version)
-	}
-	if err != nil {
-		return fmt.Errorf("save %s: %w", key, err)
-	}
-	return nil
-}
-
 // Pause stops the advance. What is bad goes back all the same.
 func (r *Rollouts) Pause(ctx context.Context, reason string) (*State, error) {
-	return r.under(ctx, func(t *tick) error {
-		s, now := t.state, t.now()
+	return r.under(ctx, func(t *mover) error {
+		s, now := t.State, t.now()
 		if !s.Phase.Under() || s.Phase == RollingBack {
 			return problem.New(nil, "the rollout is %s: there is no advance to pause.", s.Phase)
 		}
@@ -214,15 +129,15 @@ func (r *Rollouts) Pause(ctx context.Context, reason string) (*State, error) {
 		if s.Phase != Deploying && s.Phase != Shifting {
 			s.Deadline = now.Add(s.Plan.Hold)
 		}
-		s.event(now, r.Owner.Name, "Paused. "+reason)
+		s.Event(now, r.Owner.Name, "Paused. "+reason)
 		return nil
 	})
 }
 
 // Resume ends a pause, and puts back what another hand has changed.
 func (r *Rollouts) Resume(ctx context.Context) (*State, error) {
-	return r.change(ctx, r.Wait, func(ctx context.Context, t *tick) error {
-		s := t.state
+	return r.change(ctx, r.Wait, func(ctx context.Context, t *mover) error {
+		s := t.State
 		if s == nil || s.Phase.Ended() || s.Paused == nil && s.Conflict == nil {
 			return problem.New(nil, "nothing is paused in %s, and nothing waits for a decision of this kind.", r.Name)
 		}
@@ -232,17 +147,17 @@ func (r *Rollouts) Resume(ctx context.Context) (*State, error) {
 				return err
 			}
 			s.Conflict = nil
-			s.event(now, r.Owner.Name, "What the rollout has written was put back.")
+			s.Event(now, r.Owner.Name, "What the rollout has written was put back.")
 		}
 		if s.Paused != nil {
 			s.Paused = nil
-			s.event(now, r.Owner.Name, "Goes on.")
+			s.Event(now, r.Owner.Name, "Goes on.")
 		}
 		s.Attention = ""
 		if s.Phase == Soaking {
 			s.Deadline = now.Add(max(s.Plan.Stages[s.Stage].Soak-s.Soaked, 0) + s.Plan.Hold)
 		}
-		if err := t.save(ctx); err != nil {
+		if err := t.Save(ctx); err != nil {
 			return err
 		}
 		return t.run(ctx)
@@ -250,8 +165,8 @@ func (r *Rollouts) Resume(ctx context.Context) (*State, error) {
 }
 
 // putBack makes the configuration the rollout's own again.
-func (t *tick) putBack(ctx context.Context) error {
-	s := t.state
+func (t *mover) putBack(ctx context.Context) error {
+	s := t.State
 	c, err := t.Environment.Configured(ctx)
 	if err != nil {
 		return fmt.Errorf("read the stack's configuration: %w", err)
@@ -273,17 +188,17 @@ func (t *tick) putBack(ctx context.Context) error {
 
 // Promote approves the next stage, or ends the soak of this one.
 func (r *Rollouts) Promote(ctx context.Context) (*State, error) {
-	return r.under(ctx, func(t *tick) error {
-		s, now := t.state, t.now()
+	return r.under(ctx, func(t *mover) error {
+		s, now := t.State, t.now()
 		switch {
 		case s.Paused != nil || s.Conflict != nil:
 			return problem.New(nil, "it is paused, or the configuration was changed by another hand: `coditect rollout resume` comes first.")
 		case s.Phase == Approval:
 			s.Approved = s.Stage + 1
-			s.event(now, r.Owner.Name, fmt.Sprintf("Stage %d is approved.", s.Stage+1))
+			s.Event(now, r.Owner.Name, fmt.Sprintf("Stage %d is approved.", s.Stage+1))
 		case s.Phase == Soaking:
 			s.Skip = true
-			s.event(now, r.Owner.Name, fmt.Sprintf("Stage %d ends after %s of %s.", s.Stage+1, s.Soaked.Round(time.Second), s.Plan.Stages[s.Stage].Soak))
+			s.Event(now, r.Owner.Name, fmt.Sprintf("Stage %d ends after %s of %s.", s.Stage+1, s.Soaked.Round(time.Second), s.Plan.Stages[s.Stage].Soak))
 		default:
 			return problem.New(nil, "the rollout is %s: there is nothing to approve.", s.Phase)
 		}
@@ -293,8 +208,8 @@ func (r *Rollouts) Promote(ctx context.Context) (*State, error) {
 
 // Abort returns to the former release.
 func (r *Rollouts) Abort(ctx context.Context, reason string) (*State, error) {
-	return r.under(ctx, func(t *tick) error {
-		switch t.state.Phase {
+	return r.under(ctx, func(t *mover) error {
+		switch t.State.Phase {
 		case RollingBack:
 			return nil
 		case Retiring:
@@ -304,7 +219,7 @@ func (r *Rollouts) Abort(ctx context.Context, reason string) (*State, error) {
 		if reason == "" {
 			reason = "no reason given"
 		}
-		t.state.Conflict = nil
+		t.State.Conflict = nil
 		t.giveUp(fmt.Sprintf("aborted by %s: %s", r.Owner.Name, reason))
 		return nil
 	})
@@ -331,8 +246,8 @@ func proofKey(image string) (string, error) {
 }
 
 // prove records that the release went through all stages.
-func (t *tick) prove(ctx context.Context) error {
-	s := t.state
+func (t *mover) prove(ctx context.Context) error {
+	s := t.State
 	key, err := proofKey(s.Release.Image)
 	if err != nil {
 		return err
@@ -341,7 +256,7 @@ func (t *tick) prove(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encode the record of the release: %w", err)
 	}
-	return t.put(ctx, key, content)
+	return t.machine().Keep(ctx, key, content)
 }
 
 // Proven returns the record of an image in the environment whose store it is, or [workflow.ErrAbsent].

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"time"
 
+	"coditect.ai/platform/infra/tick"
 	"coditect.ai/platform/infra/workflow"
 	"coditect.ai/platform/stacks"
 )
@@ -133,11 +134,10 @@ func (p Phase) Under() bool { return !p.Ended() && p != Retaining && p != Retiri
 
 // State is a rollout as it is saved.
 type State struct {
-	Format      int     `json:"format"`
-	ID          string  `json:"id"`
-	Environment string  `json:"environment"`
-	Release     Release `json:"release"`
-	Plan        Plan    `json:"plan"`
+	tick.Saved
+
+	Release Release `json:"release"`
+	Plan    Plan    `json:"plan"`
 	// Canary is the slot of the release, Stable that of the former one, whose image is Former.
 	Canary stacks.Slot `json:"canary"`
 	Stable stacks.Slot `json:"stable"`
@@ -145,12 +145,8 @@ type State struct {
 	// Replaced is the image that was in the canary's slot before.
 	Replaced string `json:"replaced,omitempty"`
 
-	Began    time.Time  `json:"began"`
-	Ended    *time.Time `json:"ended,omitempty"`
-	Phase    Phase      `json:"phase"`
-	Stage    int        `json:"stage"` // index of the stage that is entered or soaks
-	Since    time.Time  `json:"since"` // of the phase
-	Deadline time.Time  `json:"deadline,omitzero"`
+	Phase Phase `json:"phase"`
+	Stage int   `json:"stage"` // index of the stage that is entered or soaks
 	// Target are the weights that are to be in force, Written those that were before.
 	Target  Weights `json:"target"`
 	Written Weights `json:"written"`
@@ -169,17 +165,10 @@ type State struct {
 
 	// Paused says who stopped the advance, and when.
 	Paused *Order `json:"paused,omitempty"`
-	// Attention is what a person is asked to look at or decide; "" if nothing.
-	Attention string `json:"attention,omitempty"`
-	// Trouble is the error of the last tick; "" if it had none.
-	Trouble string `json:"trouble,omitempty"`
 	// Reason is why it was rolled back or abandoned.
 	Reason string `json:"reason,omitempty"`
 
-	Ticked   time.Time  `json:"ticked,omitzero"`
-	Judged   []Judgment `json:"judged,omitempty"` // the newest last; thinned out where there are many
-	Events   []Event    `json:"events"`
-	Conflict *time.Time `json:"conflict,omitempty"` // since when the configuration is not the rollout's own
+	Judged []Judgment `json:"judged,omitempty"` // the newest last; thinned out where there are many
 }
 
 // Order is what a person has asked for.
@@ -190,11 +179,7 @@ type Order struct {
 }
 
 // Event is a line of the rollout's history.
-type Event struct {
-	At   time.Time `json:"at"`
-	By   string    `json:"by,omitempty"` // the person, if it was one
-	Text string    `json:"text"`
-}
+type Event = tick.Event
 
 // Judgment is one look at both slots.
 type Judgment struct {
@@ -239,24 +224,21 @@ func New(o Options) *Rollouts {
 	return &Rollouts{o}
 }
 
+// machine is how they are saved and moved.
+func (r *Rollouts) machine() *tick.Machine[State, *State] {
+	return &tick.Machine[State, *State]{
+		Key: Key, Noun: "rollout", Format: format, Store: r.Store, Owner: r.Owner, Now: r.Now, LeaseAge: r.LeaseAge,
+	}
+}
+
 // Key is what the state of the newest rollout is saved under.
 const Key = "rollout"
 
 // format of the saved state.
 const format = 1
 
-// Bounds of what a state keeps.
-const (
-	maxEvents = 500
-	maxJudged = 240
-)
-
-func (s *State) event(at time.Time, by, text string) {
-	s.Events = append(s.Events, Event{At: at, By: by, Text: text})
-	if len(s.Events) > maxEvents {
-		s.Events = append(s.Events[:1], s.Events[len(s.Events)-maxEvents+1:]...) // the beginning stays
-	}
-}
+// maxJudged bounds what a state keeps.
+const maxJudged = 240
 
 // judged keeps a look; where there are too many, every second of the older half goes.
 func (s *State) judged(j Judgment) {

@@ -2,65 +2,41 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"time"
 
+	"coditect.ai/platform/infra/tick"
 	"coditect.ai/platform/stacks"
 )
-
-// maxMoves bounds how many phases one tick goes through.
-const maxMoves = 16
 
 // Tick moves the newest rollout on as far as it goes now and returns how it
 // then is. An error of the environment or of its metrics is returned and is
 // part of the saved state; the next tick tries again. While another tick is
 // under way it is a [workflow.HeldError], and without a rollout [ErrNone].
 func (r *Rollouts) Tick(ctx context.Context) (*State, error) {
-	return r.change(ctx, 0, func(ctx context.Context, t *tick) error {
-		if t.state == nil {
+	return r.change(ctx, 0, func(ctx context.Context, t *mover) error {
+		if t.State == nil {
 			return ErrNone
 		}
 		return t.run(ctx)
 	})
 }
 
-// tick is one holder of the lease at work on the state.
-type tick struct {
+// mover is one holder of the lease at work on the state.
+type mover struct {
 	*Rollouts
-
-	state *State
-	save  func(context.Context) error
+	*tick.Turn[State, *State]
 }
 
-func (t *tick) now() time.Time { return t.Now().UTC() }
+func (t *mover) now() time.Time { return t.Now().UTC() }
 
-// run moves until nothing is left to be done now. Every move is saved before the next begins.
-func (t *tick) run(ctx context.Context) error {
-	for range maxMoves {
-		if t.state.Phase.Ended() {
-			return nil
-		}
-		moved, err := t.move(ctx)
-		t.state.Ticked, t.state.Trouble = t.now(), ""
-		if err != nil {
-			t.state.Trouble = err.Error()
-		}
-		if saved := t.save(ctx); saved != nil {
-			return errors.Join(err, saved)
-		}
-		if err != nil || !moved {
-			return err
-		}
-	}
-	return nil
-}
+func (t *mover) run(ctx context.Context) error { return t.Run(ctx, t.move) }
 
 // move does what the phase asks for, and tells whether the next move can be made at once.
-func (t *tick) move(ctx context.Context) (moved bool, err error) {
-	s := t.state
+func (t *mover) move(ctx context.Context) (moved bool, err error) {
+	s := t.State
 	if s.Phase == RollingBack {
 		return t.rollBack(ctx)
 	}
@@ -72,9 +48,9 @@ func (t *tick) move(ctx context.Context) (moved bool, err error) {
 	}
 	if s.Conflict != nil && err == nil {
 		s.Conflict, s.Attention = nil, ""
-		s.event(t.now(), "", "The configuration is the rollout's own again.")
+		s.Event(t.now(), "", "The configuration is the rollout's own again.")
 	}
-	if overdue := !s.Deadline.IsZero() && t.now().After(s.Deadline); overdue {
+	if s.Late(t.now()) {
 		if moved := t.late(err); moved {
 			return true, nil
 		}
@@ -105,8 +81,8 @@ func (t *tick) move(ctx context.Context) (moved bool, err error) {
 }
 
 // late ends a phase whose deadline is over, if anything can be done about it.
-func (t *tick) late(cause error) (moved bool) {
-	s, because := t.state, ""
+func (t *mover) late(cause error) (moved bool) {
+	s, because := t.State, ""
 	switch {
 	case cause != nil:
 		because = ": " + cause.Error()
@@ -131,7 +107,7 @@ func (t *tick) late(cause error) (moved bool) {
 			return false
 		}
 		t.enter(Retiring, s.Plan.Deploy)
-		s.event(t.now(), "", fmt.Sprintf("The former release was kept for %s and goes now.", s.Plan.Retain))
+		s.Event(t.now(), "", fmt.Sprintf("The former release was kept for %s and goes now.", s.Plan.Retain))
 	case Retiring:
 		s.Attention = fmt.Sprintf("The pods of the former release in slot %s do not go away%s. Traffic is not affected: see the slot's Deployment.", s.Stable, because)
 		return false
@@ -142,23 +118,19 @@ func (t *tick) late(cause error) (moved bool) {
 }
 
 // enter begins a phase.
-func (t *tick) enter(phase Phase, bound time.Duration) {
-	s := t.state
-	s.Phase, s.Since, s.Attention = phase, t.now(), ""
-	s.Deadline = time.Time{}
-	if bound > 0 {
-		s.Deadline = s.Since.Add(bound)
-	}
+func (t *mover) enter(phase Phase, bound time.Duration) {
+	t.State.Phase = phase
+	t.State.Enter(t.now(), bound)
 }
 
 // giveUp returns to the former release. The write follows in the same tick.
-func (t *tick) giveUp(reason string) {
-	s := t.state
+func (t *mover) giveUp(reason string) {
+	s := t.State
 	s.Reason, s.Paused = reason, nil
 	s.Written = s.Target
 	s.Target = Weights{s.Stable: 100, s.Canary: 0}
 	t.enter(RollingBack, s.Plan.Shift)
-	s.event(t.now(), "", "Back to the former release: "+reason+".")
+	s.Event(t.now(), "", "Back to the former release: "+reason+".")
 }
 
 // foreign says what in the configuration is not this rollout's doing; "" if nothing.
@@ -198,11 +170,11 @@ func (w Weights) String() string {
 // conflict holds everything while somebody else has changed the configuration,
 // and in the end leaves it to them. A bad release goes back all the same, as
 // long as both slots hold what the rollout knows.
-func (t *tick) conflict(ctx context.Context, c Split, foreign string) (moved bool, err error) {
-	s, now := t.state, t.now()
+func (t *mover) conflict(ctx context.Context, c Split, foreign string) (moved bool, err error) {
+	s, now := t.State, t.now()
 	if s.Conflict == nil {
 		s.Conflict = &now
-		s.event(now, "", "The configuration was changed by another hand: "+foreign+".")
+		s.Event(now, "", "The configuration was changed by another hand: "+foreign+".")
 	}
 	s.Attention = fmt.Sprintf("The configuration was changed by another hand: %s. Nothing moves until that is decided: `resume` puts back what the rollout has written, `abort` returns to the former release; otherwise the rollout is given up at %s and everything stays as it then is.",
 		foreign, s.Conflict.Add(s.Plan.Hold).Format(time.RFC3339))
@@ -210,7 +182,7 @@ func (t *tick) conflict(ctx context.Context, c Split, foreign string) (moved boo
 		s.Reason = "the configuration was changed by another hand and nobody decided: " + foreign
 		t.enter(Abandoned, 0)
 		s.Ended = &now
-		s.event(now, "", "Given up: "+s.Reason+".")
+		s.Event(now, "", "Given up: "+s.Reason+".")
 		return false, nil
 	}
 	known := c.Images[s.Stable] == s.Former && c.Images[s.Canary] == s.Release.Image
@@ -226,20 +198,14 @@ func (t *tick) conflict(ctx context.Context, c Split, foreign string) (moved boo
 	return false, nil
 }
 
-// within bounds an act by the phase's deadline, with a minute at the least.
-func (t *tick) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	left := max(t.state.Deadline.Sub(t.now()), time.Minute)
-	return context.WithTimeout(ctx, left)
-}
-
-func (t *tick) deploy(ctx context.Context, c Split) (moved bool, err error) {
-	s := t.state
+func (t *mover) deploy(ctx context.Context, c Split) (moved bool, err error) {
+	s := t.State
 	pods, err := t.Environment.Pods(ctx, s.Canary)
 	if err != nil {
 		return false, fmt.Errorf("ask for the pods of slot %s: %w", s.Canary, err)
 	}
 	if c.Images[s.Canary] != s.Release.Image || pods.Image != s.Release.Image {
-		bounded, cancel := t.within(ctx)
+		bounded, cancel := s.Within(ctx, t.now())
 		defer cancel()
 		if err := t.Environment.Deploy(bounded, s.Canary, s.Release.Image); err != nil {
 			return false, fmt.Errorf("deploy the release to slot %s: %w", s.Canary, err)
@@ -251,7 +217,7 @@ func (t *tick) deploy(ctx context.Context, c Split) (moved bool, err error) {
 	if !s.complete(pods) {
 		return false, nil
 	}
-	s.event(t.now(), "", fmt.Sprintf("%s is ready in slot %s with %d pods.", s.Release.Version, s.Canary, pods.Ready))
+	s.Event(t.now(), "", fmt.Sprintf("%s is ready in slot %s with %d pods.", s.Release.Version, s.Canary, pods.Ready))
 	t.next(0)
 	return true, nil
 }
@@ -263,8 +229,8 @@ func (s *State) complete(p Pods) bool {
 }
 
 // next goes to a stage, or first asks for its approval.
-func (t *tick) next(stage int) {
-	s := t.state
+func (t *mover) next(stage int) {
+	s := t.State
 	s.Stage, s.Skip = stage, false
 	if s.Plan.Approval && s.Approved <= stage {
 		t.enter(Approval, s.Plan.Hold)
@@ -276,18 +242,18 @@ func (t *tick) next(stage int) {
 }
 
 // shiftTo intends the stage's weights; they are written by the next move.
-func (t *tick) shiftTo(stage int) {
-	s := t.state
+func (t *mover) shiftTo(stage int) {
+	s := t.State
 	percent := s.Plan.Stages[stage].Percent
 	s.Written = s.Target
 	s.Target = Weights{s.Canary: percent, s.Stable: 100 - percent}
 	s.InForce = nil
 	t.enter(Shifting, s.Plan.Shift)
-	s.event(t.now(), "", fmt.Sprintf("Stage %d of %d: %s.", stage+1, len(s.Plan.Stages), s.Target))
+	s.Event(t.now(), "", fmt.Sprintf("Stage %d of %d: %s.", stage+1, len(s.Plan.Stages), s.Target))
 }
 
-func (t *tick) shift(ctx context.Context, c Split) (moved bool, err error) {
-	s := t.state
+func (t *mover) shift(ctx context.Context, c Split) (moved bool, err error) {
+	s := t.State
 	pods, err := t.Environment.Pods(ctx, s.Canary)
 	if err != nil {
 		return false, fmt.Errorf("ask for the pods of slot %s: %w", s.Canary, err)
@@ -300,7 +266,7 @@ func (t *tick) shift(ctx context.Context, c Split) (moved bool, err error) {
 		if !s.complete(pods) {
 			return false, nil // no more requests to a slot that is short
 		}
-		bounded, cancel := t.within(ctx)
+		bounded, cancel := s.Within(ctx, t.now())
 		defer cancel()
 		if err := t.Environment.Shift(bounded, s.Target); err != nil {
 			return false, fmt.Errorf("write the weights %s: %w", s.Target, err)
@@ -319,7 +285,7 @@ func (t *tick) shift(ctx context.Context, c Split) (moved bool, err error) {
 	if s.Paused != nil {
 		s.Attention = pausedText
 	}
-	s.event(now, "", fmt.Sprintf("The load balancer divides %s.", s.Target))
+	s.Event(now, "", fmt.Sprintf("The load balancer divides %s.", s.Target))
 	return false, nil // nothing is measured yet
 }
 
@@ -329,8 +295,8 @@ func (s *State) inForce(traffic Traffic) bool {
 	return traffic.Accepted && maps.Equal(traffic.Asked, s.Target) && maps.Equal(traffic.Weights, s.Target)
 }
 
-func (t *tick) soak(ctx context.Context) (moved bool, err error) {
-	s := t.state
+func (t *mover) soak(ctx context.Context) (moved bool, err error) {
+	s := t.State
 	j, missing := t.look(ctx)
 	now := j.At
 	if j.Verdict.Outcome != Good || j.Canary != nil {
@@ -370,14 +336,14 @@ func (t *tick) soak(ctx context.Context) (moved bool, err error) {
 		return false, err
 	}
 	t.enter(Retaining, s.Plan.Retain)
-	s.event(now, "", fmt.Sprintf("%s is the stable release. The former one is kept in slot %s until %s.", s.Release.Version, s.Stable, s.Deadline.Format(time.RFC3339)))
+	s.Event(now, "", fmt.Sprintf("%s is the stable release. The former one is kept in slot %s until %s.", s.Release.Version, s.Stable, s.Deadline.Format(time.RFC3339)))
 	return false, nil
 }
 
 // look judges the stage by its last minutes and as a whole. missing says that
 // something could not be measured, not merely that there is too little of it.
-func (t *tick) look(ctx context.Context) (j Judgment, missing bool) {
-	s := t.state
+func (t *mover) look(ctx context.Context) (j Judgment, missing bool) {
+	s := t.State
 	limits := s.Plan.Limits
 	j = Judgment{At: t.now(), Stage: s.Stage, Verdict: Verdict{Outcome: Good}}
 	missing = t.lookAtPods(ctx, &j)
@@ -419,8 +385,8 @@ func (t *tick) look(ctx context.Context) (j Judgment, missing bool) {
 	return j, missing
 }
 
-func (t *tick) lookAtPods(ctx context.Context, j *Judgment) (missing bool) {
-	s := t.state
+func (t *mover) lookAtPods(ctx context.Context, j *Judgment) (missing bool) {
+	s := t.State
 	pods, err := t.Environment.Pods(ctx, s.Canary)
 	if err != nil {
 		j.Verdict.unknown("the release's pods: %v", err)
@@ -450,12 +416,12 @@ func (t *tick) lookAtPods(ctx context.Context, j *Judgment) (missing bool) {
 
 // rollBack writes the weights of the former release until they are in force.
 // It asks nothing that could keep it from writing.
-func (t *tick) rollBack(ctx context.Context) (moved bool, err error) {
-	s := t.state
+func (t *mover) rollBack(ctx context.Context) (moved bool, err error) {
+	s := t.State
 	configured, err := t.Environment.Configured(ctx)
 	traffic, unknown := t.Environment.Traffic(ctx)
 	if err != nil || unknown != nil || !maps.Equal(configured.Weights, s.Target) || !maps.Equal(traffic.Asked, s.Target) {
-		bounded, cancel := t.within(ctx)
+		bounded, cancel := s.Within(ctx, t.now())
 		defer cancel()
 		if err = t.Environment.Shift(bounded, s.Target); err == nil {
 			traffic, err = t.Environment.Traffic(ctx)
@@ -465,7 +431,7 @@ func (t *tick) rollBack(ctx context.Context) (moved bool, err error) {
 	if err == nil && s.inForce(traffic) {
 		t.enter(RolledBack, 0)
 		s.Ended, s.Written = &now, s.Target
-		s.event(now, "", fmt.Sprintf("All requests go to the former release in slot %s. What was released stays in slot %s without traffic, to be looked at.", s.Stable, s.Canary))
+		s.Event(now, "", fmt.Sprintf("All requests go to the former release in slot %s. What was released stays in slot %s without traffic, to be looked at.", s.Stable, s.Canary))
 		return false, nil
 	}
 	if now.After(s.Deadline) {
@@ -477,9 +443,9 @@ func (t *tick) rollBack(ctx context.Context) (moved bool, err error) {
 	return false, nil
 }
 
-func (t *tick) retire(ctx context.Context) (moved bool, err error) {
-	s := t.state
-	bounded, cancel := t.within(ctx)
+func (t *mover) retire(ctx context.Context) (moved bool, err error) {
+	s := t.State
+	bounded, cancel := s.Within(ctx, t.now())
 	defer cancel()
 	if err := t.Environment.Deploy(bounded, s.Stable, ""); err != nil {
 		return false, fmt.Errorf("take the former release away: %w", err)
@@ -494,6 +460,6 @@ func (t *tick) retire(ctx context.Context) (moved bool, err error) {
 	now := t.now()
 	t.enter(Completed, 0)
 	s.Ended = &now
-	s.event(now, "", "The former release is gone.")
+	s.Event(now, "", "The former release is gone.")
 	return false, nil
 }

@@ -59,6 +59,7 @@ func commands() []command {
 		{contract.RestoreCommand, "restore --from DIR/ID", "fill an empty store with a backup", restoreCommand},
 		{contract.ManifestCommand, "manifest --to DIR [--every D] [--keep N]", "record times and read versions beside the engine's own backups", manifestCommand},
 		{contract.MigrateCommand, "migrate", "bring the store to this release's schema while it is used; serve does it too", migrateCommand},
+		{contract.ResealCommand, "reseal", "seal the secrets of authenticator apps with the first key, while the store is used, so that old keys may go", resealCommand},
 		{"load", "load [flags] URL", "drive a running service through its users' lives and measure it", loadCommand},
 		{contract.PopulateCommand, "populate [--users N] [--sessions N]", "fill an empty store with users and sessions, to measure at scale", populateCommand},
 		{"version", "version [--json]", "print what was built", versionCommand},

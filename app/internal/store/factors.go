@@ -2,12 +2,15 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"coditect.ai/platform/app/internal/kv"
 	"coditect.ai/platform/app/internal/store/tuple"
 )
 
@@ -114,6 +117,38 @@ func (r *Reader) Factors(userID uuid.UUID) (Factors, error) {
 		f.indexed = append(f.indexed, p.CredentialID)
 	}
 	return f, nil
+}
+
+// AppOwners returns the users who have an authenticator app, each as it was at
+// some moment of the call.
+func (s *Store) AppOwners(ctx context.Context) ([]uuid.UUID, error) {
+	found := &appOwners{}
+	if _, err := s.walkIn(ctx, below(s.space.users()), found); err != nil {
+		return nil, fmt.Errorf("looking for authenticator apps: %w", err)
+	}
+	return found.done, nil
+}
+
+// appOwners gathers users whose record of factors has an app.
+type appOwners struct{ done, now []uuid.UUID }
+
+func (a *appOwners) begin() { a.now = nil }
+
+func (a *appOwners) end() error {
+	a.done, a.now = append(a.done, a.now...), nil
+	return nil
+}
+
+func (a *appOwners) visit(r *Reader, p kv.Pair) error {
+	e, err := r.space.parse(p)
+	if err != nil || forms[e.form].kind != nameFactors {
+		return nil //nolint:nilerr // Check names what cannot be read
+	}
+	f, err := decode[Factors](e.Value)
+	if err == nil && f.TOTP != nil {
+		a.now = append(a.now, e.ids[0])
+	}
+	return nil
 }
 
 // PutFactors replaces factors that were read in this transaction, and moves

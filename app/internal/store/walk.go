@@ -43,7 +43,11 @@ type walked struct {
 // walk shows v every pair below the subspace: on one snapshot where the engine
 // can keep one or it takes little time, else on one after the other.
 func (s *Store) walk(ctx context.Context, v visitor) (walked, error) {
-	rest := below(s.space.prefix)
+	return s.walkIn(ctx, below(s.space.prefix), v)
+}
+
+// walkIn shows v the pairs of a range, as walk does.
+func (s *Store) walkIn(ctx context.Context, rest kv.Range, v visitor) (walked, error) {
 	seen := walked{}
 	if long, ok := s.db.(kv.Snapshotter); ok {
 		s.stats.transactions.Add(1)

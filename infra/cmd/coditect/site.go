@@ -96,7 +96,7 @@ func versionOf(ctx context.Context, binary string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	output, err := exec.CommandContext(ctx, path, "version").Output() //nolint:gosec // the operator names it
+	output, err := exec.CommandContext(ctx, path, "version").Output()
 	words := strings.Fields(string(output))
 	if err != nil || len(words) < 2 {
 		return "", problem.New(err, "%s does not tell a version: it is no build of the service.", binary)
