@@ -19,11 +19,14 @@ CREATED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LINKED  := -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)"
 
 PULUMI_VERSION := $(shell awk '$$1 == "github.com/pulumi/pulumi/pkg/v3" { print $$2 }' infra/tools/pulumi/go.mod)
+PROMETHEUS_VERSION := $(shell awk '$$1 == "github.com/prometheus/prometheus" { print $$2 }' infra/tools/prometheus/go.mod)
+# Targets come from a file: every service discovery of a cloud is left out.
+PROMETHEUS_TAGS := remove_all_sd
 GENERATED      := Pulumi.yaml docs/settings.md docs/configuration.md infra/program/testdata
 build_command  := infra/tools/build.sh
 
 .PHONY: help up down run status build test test-short test-fdb e2e fuzz lint bench generate verify \
-	preview rollout recover drill image verify-binary tools pulumi clean
+	preview rollout recover drill image verify-binary tools pulumi prometheus clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +82,11 @@ pulumi: ## build the pinned Pulumi command line into .bin, where the one on PATH
 		github.com/pulumi/pulumi/pkg/v3/cmd/pulumi "$(BIN)/pulumi" \
 		-ldflags "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$(PULUMI_VERSION)"
 
+prometheus: ## build the pinned Prometheus into .bin, where none is on PATH
+	@command -v prometheus >/dev/null || $(build_command) prometheus infra/tools/prometheus \
+		github.com/prometheus/prometheus/cmd/prometheus "$(BIN)/prometheus" -tags "$(PROMETHEUS_TAGS)" \
+		-ldflags "-X github.com/prometheus/common/version.Version=$(PROMETHEUS_VERSION)"
+
 tools: ## build the pinned linters into .bin
 	@[ "$(BIN)/golangci-lint" -nt infra/tools/lint/go.mod ] || $(build_command) golangci-lint infra/tools/lint \
 		github.com/golangci/golangci-lint/v2/cmd/golangci-lint "$(BIN)/golangci-lint"
@@ -118,14 +126,17 @@ verify: generate lint ## what is generated is current, and lint is clean
 	@changed=$$(git status --porcelain -- $(GENERATED)) && [ -z "$$changed" ] || \
 		{ printf 'generated files differ: commit what `make generate` wrote\n%s\n' "$$changed" >&2; exit 1; }
 
-## ---- what later work brings; each says so and exits 2
+## ---- what operators do, rehearsed on this machine
 
-define later
-	@echo "make $@: $(1) is not part of this version yet." >&2; exit 2
-endef
-
-rollout: ## rehearse a release in stages; BAD=errors|slow|crash shows the rollback (not yet)
-	$(call later,the staged rollout)
+REHEARSED := $(ROOT)/.data/rehearsal/coditect-api
+rollout: .bad build pulumi prometheus ## release another build in stages under load; BAD=errors|slow|crash releases a bad one, which goes back
+	@mkdir -p "$(dir $(REHEARSED))"
+	@$(build_command) coditect-api-rehearsal app ./cmd/coditect-api "$(REHEARSED)" $(if $(BAD),-tags rehearsal) \
+		-ldflags "-X main.version=$(VERSION)-next -X main.commit=$(COMMIT) $(if $(BAD),-X coditect.ai/platform/app/internal/httpapi.rehearsed=$(BAD))"
+	@coditect rollout rehearse --binary "$(REHEARSED)" $(if $(BAD),--bad "$(BAD)")
+.PHONY: .bad
+.bad:
+	@case "$(BAD)" in ""|errors|slow|crash) ;; *) echo "make rollout: BAD is errors, slow or crash, not $(BAD)." >&2; exit 2;; esac
 recover: build pulumi ## rebuild the lost local environment from a backup; FROM=latest|ID|TIME
 	@coditect recover --env local $(if $(FROM),--from $(FROM))
 drill: build pulumi ## lose a scratch environment under load, rebuild it and measure; the same command goes on

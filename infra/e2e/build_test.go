@@ -52,18 +52,13 @@ func TestBuildRefusals(t *testing.T) {
 	}
 }
 
-// TestLaterTargets: a target whose work is still to come says so in one line and exits 2.
-func TestLaterTargets(t *testing.T) {
+// TestRolloutRefusals: what cannot be rehearsed is told in one line before anything is built.
+func TestRolloutRefusals(t *testing.T) {
 	t.Parallel()
-	for _, target := range []string{"rollout"} {
-		cmd := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-C", repository(t), target)
-		out, err := cmd.CombinedOutput()
-		if code := exitCode(err); code != 2 {
-			t.Errorf("make %s exits %d, want 2:\n%s", target, code, out)
-		}
-		if first, _, _ := strings.Cut(string(out), "\n"); !strings.Contains(first, "not part of this version yet") {
-			t.Errorf("make %s says %q", target, first)
-		}
+	cmd := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-C", repository(t), "rollout", "BAD=luck")
+	out, err := cmd.CombinedOutput()
+	if code := exitCode(err); code != 2 || !strings.Contains(string(out), "BAD is errors, slow or crash, not luck") {
+		t.Errorf("make rollout BAD=luck exits %d:\n%s", code, out)
 	}
 }
 

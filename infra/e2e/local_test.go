@@ -252,6 +252,7 @@ func TestLocalEnvironment(t *testing.T) {
 			t.Errorf("the login of before answers %d, want 200", got)
 		}
 	})
+	part("a release goes out in stages, and a bad one goes back", c.release)
 	part("down, then up: nothing is left", func(t *testing.T) {
 		t.Helper()
 		c.mustMake(t, "down")
@@ -284,6 +285,26 @@ func TestLocalEnvironment(t *testing.T) {
 		c.mustMake(t, "down")
 		c.gone(t)
 	})
+}
+
+// release rehearses a good release and a bad one, under load.
+func (c *checkout) release(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("prometheus"); err != nil {
+		t.Skip("there is no Prometheus on PATH: install Debian's package prometheus, or `make prometheus`")
+	}
+	out := c.mustMake(t, "rollout")
+	for _, want := range []string{"Stage 3 of 3: blue 0, green 100.", "The former release is gone.", "not one request was lost"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not tell %q:\n%s", want, out)
+		}
+	}
+	out = c.mustMake(t, "rollout", "BAD=errors")
+	for _, want := range []string{"requests failed, more than 5.00 %", "Back to the former release", "the former one failed nobody"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not tell %q:\n%s", want, out)
+		}
+	}
 }
 
 // drill kills the command in the middle of several steps; each next one goes on, and the last comes to the end.

@@ -263,7 +263,7 @@ func (e *Environment) Version(ctx context.Context) (string, error) {
 
 // tool runs the service's binary on the environment's records and returns what it printed.
 func (e *Environment) tool(ctx context.Context, args ...string) ([]byte, error) {
-	binary, err := serviceBinary()
+	binary, err := ServiceBinary()
 	if err != nil {
 		return nil, err
 	}

@@ -153,7 +153,7 @@ const imageRepository = "registry.local/coditect/" + contract.Binary
 
 // pushImage puts the service's binary into the simulated registry and returns its reference by digest.
 func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (string, error) {
-	binary, err := serviceBinary()
+	binary, err := ServiceBinary()
 	if err != nil {
 		return "", err
 	}
@@ -164,8 +164,8 @@ func (e *Environment) pushImage(ctx context.Context, cloud *daemon.Client) (stri
 	return image, nil
 }
 
-// serviceBinary is the service built beside this executable.
-func serviceBinary() (string, error) {
+// ServiceBinary is the service built beside this executable.
+func ServiceBinary() (string, error) {
 	executable, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find this executable: %w", err)

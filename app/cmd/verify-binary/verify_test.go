@@ -23,10 +23,10 @@ func wanted() expected {
 }
 
 // compile builds a Go program as the image's build does.
-func compile(t *testing.T, pkg, ldflags string) string {
+func compile(t *testing.T, pkg, ldflags string, more ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "coditect-api")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", out, "-ldflags", ldflags, pkg)
+	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"build", "-o", out, "-ldflags", ldflags}, more...), pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, text)
@@ -94,6 +94,36 @@ func TestAcceptsTheService(t *testing.T) {
 		tt.change(&want)
 		if _, err := verify(t.Context(), path, want); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestRefusesARehearsal: a build that fails on purpose is told from the service, and
+// the service has nothing of what makes it fail.
+func TestRefusesARehearsal(t *testing.T) {
+	t.Parallel()
+	ldflags := "-X main.version=" + aVersion + " -X main.commit=" + aCommit
+	const fault = "coditect rehearsal: a fault on purpose"
+	for name, tt := range map[string]struct {
+		flags []string
+		bad   bool
+	}{"the service": {nil, false}, "a rehearsal": {[]string{"-tags", "rehearsal"}, true}} {
+		path := compile(t, "../coditect-api", ldflags, tt.flags...)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(content, []byte(fault)) != tt.bad {
+			t.Errorf("%s: its fault is there: %v", name, !tt.bad)
+		}
+		if err := checkTags(path); (err != nil) != tt.bad {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !tt.bad {
+			continue
+		}
+		if _, err := verify(t.Context(), path, wanted()); err == nil || !strings.Contains(err.Error(), "fails on purpose") {
+			t.Errorf("%s is accepted: %v", name, err)
 		}
 	}
 }

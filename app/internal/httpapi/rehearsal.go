@@ -17,8 +17,8 @@ var rehearsed string
 // a release that is not ready never gets a request.
 const (
 	errorsEvery = 5
-	slowBy      = 700 * time.Millisecond
-	crashAfter  = 8 * time.Second
+	slowBy      = 6 * time.Second
+	crashAfter  = 2 * time.Second
 	crashCode   = 70
 )
 
@@ -31,9 +31,9 @@ var (
 // disturbed is true where this build has answered in the handler's place.
 func (c *call) disturbed() bool {
 	switch {
+	case c.route.Probe:
 	case rehearsed == "crash":
 		crashing.Do(func() { time.AfterFunc(crashAfter, func() { os.Exit(crashCode) }) })
-	case c.route.Probe:
 	case rehearsed == "slow":
 		time.Sleep(slowBy)
 	case rehearsed == "errors" && asked.Add(1)%errorsEvery == 0:

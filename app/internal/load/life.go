@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"coditect.ai/platform/app/contract"
 )
 
 // The operations in the order in which a life meets them.
@@ -57,7 +59,7 @@ type life struct {
 func (s *stage) live(ctx context.Context, due time.Time) time.Duration {
 	l := &life{s: s, ctx: ctx, due: due}
 	if l.all() {
-		s.record.add(opLife, time.Since(due), "")
+		s.record.add(opLife, time.Since(due), "", "")
 		s.lives.Add(1)
 	}
 	return l.pause
@@ -174,7 +176,7 @@ func call[T any](l *life, op int, method, path string, body any, into *T, right 
 			fail = failContent
 		}
 	}
-	l.s.record.add(op, took, fail)
+	l.s.record.add(op, took, fail, a.header.Get(contract.HeaderVersion))
 	l.pause = a.retryAfter
 	return fail == ""
 }

@@ -166,7 +166,7 @@ func (s *stage) user(ctx context.Context) {
 			return
 		}
 		if !time.Now().Before(s.end) {
-			s.record.add(opRegister, s.end.Sub(due), failUnstarted)
+			s.record.add(opRegister, s.end.Sub(due), failUnstarted, "")
 			continue
 		}
 		if pause := s.live(ctx, due); pause > 0 {

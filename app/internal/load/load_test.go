@@ -66,6 +66,9 @@ func TestWholeLivesOfManyUsers(t *testing.T) {
 		if s.Lives == 0 || s.Failed != 0 || s.Users != []int{2, 5}[i] {
 			t.Fatalf("stage %d: %+v", i, s)
 		}
+		if of := s.Versions["1.2.3-test"]; len(s.Versions) != 1 || of.Requests != s.Requests || of.Failed != 0 {
+			t.Errorf("by version: %+v", s.Versions)
+		}
 		requests := 0
 		for _, o := range s.Operations {
 			if o.Count == 0 || o.P50 <= 0 || o.P50 > o.P99 || o.P99 > o.P999 || o.P999 > o.Max {

@@ -20,6 +20,7 @@ type recorder struct {
 
 	mu       sync.Mutex
 	ops      [operations]meter
+	versions map[string]*Version
 	all      *hdrhistogram.Histogram // every request of the stage
 	second   int                     // that is being gathered
 	current  *hdrhistogram.Histogram // its requests
@@ -34,7 +35,7 @@ type meter struct {
 }
 
 func newRecorder(begin time.Time) *recorder {
-	r := &recorder{begin: begin, all: newHistogram(), current: newHistogram()}
+	r := &recorder{begin: begin, all: newHistogram(), current: newHistogram(), versions: map[string]*Version{}}
 	for i := range r.ops {
 		r.ops[i] = meter{newHistogram(), map[string]int{}}
 	}
@@ -43,14 +44,25 @@ func newRecorder(begin time.Time) *recorder {
 
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(leastMicros, mostMicros, digits) }
 
-// add records one operation, with fail as the kind of its failure or "".
-func (r *recorder) add(op int, took time.Duration, fail string) {
+// add records one operation, with fail as the kind of its failure or "" and the
+// version of the service that answered or "".
+func (r *recorder) add(op int, took time.Duration, fail, version string) {
 	micros := min(max(took.Microseconds(), leastMicros), mostMicros)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	must(r.ops[op].took.RecordValue(micros))
 	if op == opLife {
 		return
+	}
+	of := r.versions[version]
+	if of == nil {
+		of = &Version{Failures: map[string]int{}}
+		r.versions[version] = of
+	}
+	of.Requests++
+	if fail != "" {
+		of.Failed++
+		of.Failures[fail]++
 	}
 	r.turn(int(time.Since(r.begin) / time.Second))
 	must(r.all.RecordValue(micros))
@@ -128,7 +140,10 @@ func (s *stage) result() Stage {
 	defer r.mu.Unlock()
 	took := time.Since(s.begin)
 	r.turn(int(took/time.Second) + 1)
-	out := Stage{Users: s.users, Seconds: took.Seconds(), Lives: int(s.lives.Load()), Timeline: r.timeline}
+	out := Stage{Users: s.users, Seconds: took.Seconds(), Lives: int(s.lives.Load()), Timeline: r.timeline, Versions: map[string]Version{}}
+	for name, v := range r.versions {
+		out.Versions[name] = *v
+	}
 	for op, m := range r.ops {
 		o := operationOf(operationNames[op], m.took, took)
 		o.Failed, o.Failures = sum(m.failures), m.failures

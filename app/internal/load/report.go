@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,16 @@ type Stage struct {
 	All        Operation   `json:"all"`
 	Operations []Operation `json:"operations"`
 	Timeline   []Point     `json:"timeline"`
+	// Versions are the requests by the version that answered, as the answers tell it;
+	// "" are those that no service has answered.
+	Versions map[string]Version `json:"versions"`
+}
+
+// Version is what became of the requests that one version of the service answered.
+type Version struct {
+	Requests int            `json:"requests"`
+	Failed   int            `json:"failed"`
+	Failures map[string]int `json:"failures,omitempty"` // by code
 }
 
 // Operation is what is known of one operation. Failed requests are in the times too.
@@ -162,6 +173,11 @@ func (r *Report) WriteText(w io.Writer) error {
 		}
 		if err := table.Flush(); err != nil {
 			return fmt.Errorf("lay the table out: %w", err)
+		}
+		if len(s.Versions) > 1 {
+			for _, name := range slices.Sorted(maps.Keys(s.Versions)) {
+				fmt.Fprintf(&b, "  %s answered %d, %d of them failed\n", cmp.Or(name, "no service"), s.Versions[name].Requests, s.Versions[name].Failed)
+			}
 		}
 		for _, o := range s.Operations {
 			for _, code := range slices.Sorted(maps.Keys(o.Failures)) {

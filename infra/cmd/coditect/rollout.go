@@ -34,7 +34,7 @@ Exit code 0: it is as it should be; 3: a person is asked to decide, or the
 release went back; 1: the command failed.`,
 	}
 	cmd.AddCommand(
-		rolloutStart(), rolloutTick(), rolloutStatus(), rolloutReport(),
+		rolloutStart(), rolloutTick(), rolloutStatus(), rolloutReport(), rolloutRehearse(),
 		decision("pause", "Stop the advance; what is bad goes back all the same", true, func(ctx context.Context, r *rollout.Rollouts, reason string) (*rollout.State, error) {
 			return r.Pause(ctx, reason)
 		}),
