@@ -64,6 +64,7 @@ type Settings struct {
 	Monitoring Monitoring
 	Delivery   Delivery
 	Rollout    Rollout
+	Retirement Retirement
 	Recovery   Recovery
 }
 
@@ -215,6 +216,7 @@ type Legacy struct {
 	Replicas   int    `key:"legacyReplicas" default:"3" min:"1" max:"50" doc:"Pods of API v2"`
 	Port       int    `key:"legacyPort" default:"8080" min:"1024" max:"65535" doc:"Port that API v2's container serves"`
 	HealthPath string `key:"legacyHealthPath" default:"/api/health" doc:"Path that answers 200 as long as API v2 serves"`
+	Routed     bool   `key:"legacyRouted" default:"true" doc:"Lead requests to API v2; false keeps its pods without any"`
 }
 
 // Backup is how the database is copied out of the cluster.
@@ -264,6 +266,15 @@ type Rollout struct {
 	Shift    time.Duration `key:"rolloutShift" default:"15m" min:"10s" max:"24h" doc:"Time in which new weights must be in force"`
 	Hold     time.Duration `key:"rolloutHold" default:"24h" min:"1m" max:"720h" doc:"Time that is waited for a person's decision, or for measurements, before it goes back"`
 	Retain   time.Duration `key:"rolloutRetain" default:"168h" min:"10s" max:"2160h" doc:"Time that the former release is kept for an instant return"`
+}
+
+// Retirement is how API v2 goes; a change of it takes effect with the next retirement.
+type Retirement struct {
+	Verify time.Duration `key:"retirementVerify" default:"24h" min:"10s" max:"1000h" doc:"Time without a request to API v2 before its retirement does anything"`
+	Watch  time.Duration `key:"retirementWatch" default:"168h" min:"10s" max:"1000h" doc:"Time without a request to its last pod before it may leave the route"`
+	Settle time.Duration `key:"retirementSettle" default:"24h" min:"10s" max:"1000h" doc:"Time that its last pod is kept without a route, for an instant return"`
+	Step   time.Duration `key:"retirementStep" default:"30m" min:"30s" max:"24h" doc:"Time in which a change of its pods or its route must be in force"`
+	Hold   time.Duration `key:"retirementHold" default:"168h" min:"1m" max:"2160h" doc:"Time that is waited for a person's decision before API v2 stays as it was"`
 }
 
 // Phase is how far a recovery has come.

@@ -22,6 +22,9 @@ import (
 // Port is the port of a companion's Service.
 const Port = 80
 
+// LegacyApp is the name of API v2 and of all of its objects, its route included.
+const LegacyApp = "coditect-api-v2"
+
 // shutdown is what a companion is given to finish after its pause, before it is killed.
 const shutdown = 30 * time.Second
 

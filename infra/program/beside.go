@@ -25,7 +25,6 @@ import (
 // host; API v2 what is below /api, except what the API's own longer prefix takes.
 const (
 	FrontendApp  = "coditect-frontend"
-	LegacyApp    = "coditect-api-v2"
 	legacyPrefix = "/api"
 	// companionUser runs containers that bring no user of their own.
 	companionUser = 65532
@@ -42,15 +41,16 @@ func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	var pages []gateway.Page
 	for _, one := range []struct {
 		name, prefix string
+		routed       bool
 		companion.Args
 	}{
-		{"frontend", "/", companion.Args{
+		{"frontend", "/", true, companion.Args{
 			App: FrontendApp, Image: s.Frontend.Image, Replicas: s.Frontend.Replicas,
 			ListenPort: s.Frontend.Port, HealthPath: s.Frontend.HealthPath,
 			Size: pod.Size{CPURequest: 100, CPULimit: 500, MemoryRequest: 128 * pod.MiB, MemoryLimit: 256 * pod.MiB},
 		}},
-		{"legacy", legacyPrefix, companion.Args{
-			App: LegacyApp, Image: s.Legacy.Image, Replicas: s.Legacy.Replicas,
+		{"legacy", legacyPrefix, s.Legacy.Routed, companion.Args{
+			App: companion.LegacyApp, Image: s.Legacy.Image, Replicas: s.Legacy.Replicas,
 			ListenPort: s.Legacy.Port, HealthPath: s.Legacy.HealthPath, Parts: []pod.Part{records},
 			Size: pod.Size{CPURequest: 200, CPULimit: pod.Core, MemoryRequest: 256 * pod.MiB, MemoryLimit: 512 * pod.MiB},
 		}},
@@ -63,6 +63,9 @@ func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		made, err := companion.New(ctx, one.name, one.Args, providers)
 		if err != nil {
 			return nil, err
+		}
+		if !one.routed {
+			continue
 		}
 		pages = append(pages, gateway.Page{
 			Name: one.App, Prefix: one.prefix, Service: made.Service, Port: companion.Port,

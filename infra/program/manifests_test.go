@@ -20,6 +20,7 @@ import (
 	kjson "sigs.k8s.io/json"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/companion"
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/program"
@@ -386,6 +387,31 @@ func TestDatabase(t *testing.T) {
 			if !strings.Contains(args, want) {
 				t.Errorf("%s: fdbserver lacks %s: %s", env, want, args)
 			}
+		}
+	}
+}
+
+// TestLegacyWithoutRoute: API v2 out of the route keeps its pods, and nothing leads to them.
+func TestLegacyWithoutRoute(t *testing.T) {
+	for routed, want := range map[string]int{"true": 1, "false": 0} {
+		values := committed(t, stacks.Prod)
+		maps.Copy(values, added(stacks.Prod))
+		values["legacyRouted"] = routed
+		resources, err := run(stacks.Prod, values, program.Deploy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deployments, routes := 0, 0
+		for _, r := range resources {
+			switch {
+			case r.Name == companion.LegacyApp && strings.HasSuffix(r.Type, ":Deployment"):
+				deployments++
+			case r.Name == companion.LegacyApp+"-httproute":
+				routes++
+			}
+		}
+		if deployments != 1 || routes != want {
+			t.Errorf("legacyRouted %s: %d Deployments, %d routes", routed, deployments, routes)
 		}
 	}
 }

@@ -6,15 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"coditect.ai/platform/infra/tick"
 	"coditect.ai/platform/stacks"
 )
 
 // Style is how a state is written to a terminal.
-type Style struct {
-	Color bool
-	// Width is the terminal's, 0 where there is none; lines are broken to it.
-	Width int
-}
+type Style = tick.Style
 
 // States of a stage.
 const (
@@ -103,16 +100,7 @@ func (s *State) Waiting() (what string, until time.Time) {
 	return what, s.Deadline
 }
 
-// short is a duration without what nobody reads.
-func short(d time.Duration) string {
-	switch d = d.Round(time.Second); {
-	case d >= time.Hour:
-		return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Minute).String(), "0s"), "0m")
-	case d >= time.Minute:
-		return strings.TrimSuffix(d.String(), "0s")
-	}
-	return d.String()
-}
+func short(d time.Duration) string { return tick.Short(d) }
 
 // sparks are the points of a line of text, from the least to the most.
 const sparks = "▁▂▃▄▅▆▇█"
@@ -139,18 +127,7 @@ const history = 24
 
 // Text writes the state for people.
 func (s *State) Text(w io.Writer, style Style) {
-	write := func(line string) {
-		for _, part := range wrap(line, style.Width) {
-			fmt.Fprintln(w, part)
-		}
-	}
-	paint := func(code, text string) string {
-		if !style.Color {
-			return text
-		}
-		return "\x1b[" + code + "m" + text + "\x1b[0m"
-	}
-	write(fmt.Sprintf("Release %s in %s %s.", s.Release.Version, s.Environment, strings.TrimSuffix(s.Headline(), ".")))
+	style.Write(w, fmt.Sprintf("Release %s in %s %s.", s.Release.Version, s.Environment, strings.TrimSuffix(s.Headline(), ".")))
 	for i, stage := range s.Plan.Stages {
 		state := s.StageState(i)
 		code := map[string]string{StageDone: "32", StageNow: "36", StageFailed: "31", StageNext: "2"}[state]
@@ -158,28 +135,12 @@ func (s *State) Text(w io.Writer, style Style) {
 		if state == StageNow && s.Phase == Soaking {
 			line += bar(float64(s.Soaked)/float64(stage.Soak), 10) + " "
 		}
-		fmt.Fprintln(w, line+paint(code, state))
+		fmt.Fprintln(w, line+style.Paint(code, state))
 	}
 	s.slot(w, "release", s.Canary, style, func(j Judgment) *Sample { return j.Canary })
 	s.slot(w, "former", s.Stable, style, func(j Judgment) *Sample { return j.Stable })
-	if what, until := s.Waiting(); what != "" && s.Attention == "" {
-		line := "Waits for " + what
-		if !until.IsZero() {
-			line += ", until " + until.Format(time.RFC3339)
-		}
-		write(line + ".")
-	}
-	if s.Trouble != "" {
-		write("The last tick failed and is tried again: " + s.Trouble)
-	}
-	if s.Attention != "" {
-		for i, part := range wrap("Needs you: "+s.Attention, style.Width) {
-			if i == 0 {
-				part = strings.Replace(part, "Needs you:", paint("1;33", "Needs you:"), 1)
-			}
-			fmt.Fprintln(w, part)
-		}
-	}
+	what, until := s.Waiting()
+	s.Tell(w, style, what, until)
 }
 
 // slot is one slot's line, and what was measured of it.
@@ -206,25 +167,4 @@ func (s *State) slot(w io.Writer, role string, name stacks.Slot, style Style, of
 func bar(part float64, width int) string {
 	full := min(max(int(part*float64(width)), 0), width)
 	return strings.Repeat("█", full) + strings.Repeat("░", width-full)
-}
-
-// wrap breaks a line at blanks; nothing is broken where there is no width.
-func wrap(line string, width int) []string {
-	if width < 20 {
-		return []string{line}
-	}
-	var lines []string
-	current := ""
-	for word := range strings.FieldsSeq(line) {
-		if current != "" && len([]rune(current))+1+len([]rune(word)) > width {
-			lines, current = append(lines, current), "  "+word
-			continue
-		}
-		if current == "" {
-			current = word
-		} else {
-			current += " " + word
-		}
-	}
-	return append(lines, current)
 }

@@ -65,6 +65,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), adoptCommand(), recoverCommand(), rollbackCommand(), drillCommand(), rolloutCommand(), consoleCommand(), simcloudCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), adoptCommand(), recoverCommand(), rollbackCommand(), drillCommand(), rolloutCommand(), retireCommand(), consoleCommand(), simcloudCommand())
 	return root
 }

@@ -203,6 +203,9 @@ func rolloutStatus() *cobra.Command {
 			err = encoder.Encode(state)
 		} else {
 			state.Text(cmd.OutOrStdout(), rollout.Style(terminal()))
+			if age := time.Since(state.Ticked); state.Phase.Under() && age > 3*state.Plan.Limits.Window {
+				fmt.Fprintf(cmd.OutOrStdout(), "Nobody has ticked it for %s, so nobody judges it: `coditect rollout tick --env %s --follow` does.\n", age.Round(time.Second), s.name)
+			}
 		}
 		return errors.Join(err, wanted(state))
 	}

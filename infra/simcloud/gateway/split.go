@@ -27,6 +27,7 @@ type backend struct {
 	requests uint64
 	classes  map[string]uint64
 	recent   uint64 // since the weights changed
+	last     time.Time
 }
 
 func newSplit(backends []*backend, now time.Time) *split {
@@ -57,6 +58,7 @@ func (s *split) pick() *backend {
 	chosen.current -= s.total
 	chosen.requests++
 	chosen.recent++
+	chosen.last = time.Now()
 	return chosen
 }
 
@@ -77,7 +79,7 @@ func (s *split) inherit(old *split) (same bool) {
 		same = same && old.backends[i].name == b.name && old.backends[i].port == b.port && old.backends[i].weight == b.weight
 		for _, before := range old.backends {
 			if before.name == b.name && before.port == b.port {
-				b.requests = before.requests
+				b.requests, b.last = before.requests, before.last
 				maps.Copy(b.classes, before.classes)
 			}
 		}
@@ -95,6 +97,8 @@ type BackendStatus struct {
 	// Recent is the number of requests since the weights changed, Requests since the route was made.
 	Recent   uint64 `json:"recent"`
 	Requests uint64 `json:"requests"`
+	// Last is when the newest of them came; zero before the first.
+	Last time.Time `json:"last,omitzero"`
 	// Classes counts answers by the class of their status, "2xx".
 	Classes map[string]uint64 `json:"classes"`
 }
@@ -109,7 +113,7 @@ func (s *split) status() (list []BackendStatus, since time.Time) {
 	for _, b := range s.backends {
 		status := BackendStatus{
 			Service: b.name, Port: b.port, Weight: b.weight,
-			Recent: b.recent, Requests: b.requests, Classes: maps.Clone(b.classes),
+			Recent: b.recent, Requests: b.requests, Last: b.last, Classes: maps.Clone(b.classes),
 		}
 		if sum > 0 {
 			status.Share = float64(b.recent) / float64(sum)

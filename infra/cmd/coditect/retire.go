@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/retire"
+	"coditect.ai/platform/infra/tick"
+	"coditect.ai/platform/infra/workflow"
+	"coditect.ai/platform/stacks"
+)
+
+func retireCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "retire", Short: "Retire API v2: verify, scale to one pod, watch, take out of the route, remove",
+		Long: `API v2 goes step by step: nobody has used it for a time, it is scaled to one pod,
+that is watched, a person approves that it leaves the route, and it is removed.
+Until the removal has begun, abort brings everything back at once.
+
+A retirement is moved by ticks: a scheduler calls ` + "`tick`" + `, or ` + "`tick --follow`" + ` runs.
+
+Exit code 0: it is as it should be; 3: a person is asked to decide, or API v2
+stays; 1: the command failed.`,
+	}
+	cmd.AddCommand(
+		retireStart(), retireTick(), retireStatus(),
+		retireDecision("promote", "Approve that API v2 leaves the route, or go on with what the retirement waits for", false,
+			func(ctx context.Context, r *retire.Retirements, _ string) (*retire.State, error) {
+				return r.Promote(ctx)
+			}),
+		retireDecision("abort", "Bring back pods and route", true,
+			func(ctx context.Context, r *retire.Retirements, reason string) (*retire.State, error) {
+				return r.Abort(ctx, reason)
+			}),
+	)
+	return cmd
+}
+
+// retiring opens what a command about the retirement needs of the environment that --env names.
+func retiring(cmd *cobra.Command) func() (*retire.Retirements, *local.Environment, stacks.Retirement, error) {
+	name := cmd.Flags().String("env", local.Name, "the environment")
+	return func() (*retire.Retirements, *local.Environment, stacks.Retirement, error) {
+		env, err := local.Open(".", cmd.OutOrStdout())
+		if err != nil {
+			return nil, nil, stacks.Retirement{}, err
+		}
+		if *name != local.Name {
+			return nil, nil, stacks.Retirement{}, problem.New(nil, "retirements are made in the environment %s only so far: in %s take the same steps by hand, as docs/retirement.md tells.", local.Name, *name)
+		}
+		settings, err := env.Settled()
+		return retire.New(retire.Options{
+			Name: *name, Environment: env.Legacy(), Store: workflow.In(rolloutDir(env, *name)), Owner: workflow.Self(), Wait: waitForTick,
+		}), env, settings.Retirement, err
+	}
+}
+
+func retireStart() *cobra.Command {
+	cmd := &cobra.Command{Use: "start", Short: "Begin the retirement of API v2", Args: cobra.NoArgs}
+	open := retiring(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		r, env, settings, err := open()
+		if err != nil {
+			return err
+		}
+		var state *retire.State
+		if err := operation(cmd, env, func(ctx context.Context) error {
+			state, err = r.Start(ctx, retire.PlanOf(settings))
+			return failed(cmd, state, err)
+		}); err != nil {
+			return err
+		}
+		return told(cmd, state)
+	}
+	return cmd
+}
+
+func retireTick() *cobra.Command {
+	cmd := &cobra.Command{Use: "tick", Short: "Move the retirement on as far as it goes now", Args: cobra.NoArgs}
+	open := retiring(cmd)
+	follow := cmd.Flags().Bool("follow", false, "go on until it has ended or needs a person")
+	every := cmd.Flags().Duration("every", time.Minute, "pause between two ticks")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		r, _, _, err := open()
+		if err != nil {
+			return err
+		}
+		for {
+			state, err := r.Tick(cmd.Context())
+			if errors.Is(err, retire.ErrNone) {
+				fmt.Fprintln(cmd.OutOrStdout(), "There is no retirement of API v2.")
+				return nil
+			}
+			if err := failed(cmd, state, err); err != nil {
+				return err
+			}
+			if err := told(cmd, state); err != nil || !*follow || state != nil && state.Ended != nil {
+				return err
+			}
+			select {
+			case <-cmd.Context().Done():
+				return cmd.Context().Err()
+			case <-time.After(max(*every, time.Second)):
+			}
+		}
+	}
+	return cmd
+}
+
+func retireStatus() *cobra.Command {
+	cmd := &cobra.Command{Use: "status", Short: "Show the retirement: steps, requests that are left, what it waits for", Args: cobra.NoArgs}
+	open := retiring(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "for machines")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		r, _, _, err := open()
+		if err != nil {
+			return err
+		}
+		state, err := r.Look(cmd.Context())
+		none := errors.Is(err, retire.ErrNone)
+		switch {
+		case err != nil && !none:
+			return err
+		case *asJSON: // null without one
+			encoder := json.NewEncoder(cmd.OutOrStdout())
+			encoder.SetIndent("", "  ")
+			if err := encoder.Encode(state); err != nil || none {
+				return err
+			}
+			return stays(state)
+		case none:
+			fmt.Fprintln(cmd.OutOrStdout(), "There was no retirement of API v2 yet.")
+			return nil
+		}
+		return told(cmd, state)
+	}
+	return cmd
+}
+
+// retireDecision is a command by which a person decides.
+func retireDecision(name, short string, reasoned bool, do func(context.Context, *retire.Retirements, string) (*retire.State, error)) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs}
+	open := retiring(cmd)
+	reason := new(string)
+	if reasoned {
+		reason = cmd.Flags().String("reason", "", "why, for the record")
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		r, env, _, err := open()
+		if err != nil {
+			return err
+		}
+		return operation(cmd, env, func(ctx context.Context) error {
+			state, err := do(ctx, r, *reason)
+			if err := failed(cmd, state, err); err != nil || state == nil {
+				return err
+			}
+			state.Text(cmd.OutOrStdout(), tick.Style(terminal()))
+			return nil
+		})
+	}
+	return cmd
+}
+
+// failed is an error that is not part of the state, which tells its own; somebody else's tick is no failure.
+func failed(cmd *cobra.Command, state *retire.State, err error) error {
+	if other, held := errors.AsType[*workflow.HeldError](err); held {
+		fmt.Fprintf(cmd.ErrOrStderr(), "coditect: %v.\n", other)
+		return nil
+	}
+	if err != nil && (state == nil || state.Trouble == "" || cmd.Context().Err() != nil) {
+		return err
+	}
+	return nil
+}
+
+// told shows the state that an operation came to, if it came to any.
+func told(cmd *cobra.Command, state *retire.State) error {
+	if state == nil {
+		return nil
+	}
+	state.Text(cmd.OutOrStdout(), tick.Style(terminal()))
+	return stays(state)
+}
+
+// stays is errFindings where a person is asked, or API v2 did not go.
+func stays(state *retire.State) error {
+	if state.Attention != "" || state.Phase == retire.Restoring || state.Phase == retire.Restored || state.Phase == retire.Abandoned {
+		return errFindings
+	}
+	return nil
+}
