@@ -32,6 +32,19 @@ func allocatable(name string) (machine, error) {
 	}, nil
 }
 
+// Cores is the number of cores of a node; 0 where its type is not known.
+func (c Cluster) Cores() int {
+	match := machineType.FindStringSubmatch(c.MachineType)
+	if match == nil {
+		return 0
+	}
+	cores, err := strconv.Atoi(match[2])
+	if err != nil {
+		return 0
+	}
+	return cores
+}
+
 // evictionThreshold is the memory that the kubelet keeps free by evicting pods.
 const evictionThreshold = 100 * MiB
 

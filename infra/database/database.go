@@ -18,6 +18,15 @@ import (
 	"coditect.ai/platform/infra/pod"
 )
 
+// Names by which an operator finds FoundationDB in the cluster: its pods' app, the
+// Service that names them, and the ConfigMap and its key that hold the cluster file.
+const (
+	App             = StatefulSet
+	NamesService    = headless
+	ClusterFile     = clusterConfig
+	ClusterFileName = clusterFileName
+)
+
 // Args of [New].
 type Args struct {
 	Namespace pulumi.StringInput

@@ -25,15 +25,7 @@ import (
 //
 // A [problem.Error] says what the operator can mend.
 func Attach(ctx context.Context, root, environment string, program pulumi.RunFunc) (*Stack, error) {
-	project, err := workspace.LoadProject(filepath.Join(root, "Pulumi.yaml"))
-	if err != nil {
-		return nil, fmt.Errorf("read Pulumi.yaml: %w", err)
-	}
-	values, err := read(project, filepath.Join(root, File(environment)))
-	if err != nil {
-		return nil, err
-	}
-	settings, err := load(environment, values)
+	settings, err := Committed(root, environment)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +40,8 @@ func Attach(ctx context.Context, root, environment string, program pulumi.RunFun
 	return &Stack{Stack: s, Settings: settings}, nil
 }
 
-// Committed are the settings of an environment's file, without its stack.
+// Committed are the settings of an environment's file, without its stack. Its error
+// is as [Attach]'s, with a [stacks.RefusalError] in its chain where they are refused.
 func Committed(root, environment string) (stacks.Settings, error) {
 	project, err := workspace.LoadProject(filepath.Join(root, "Pulumi.yaml"))
 	if err != nil {

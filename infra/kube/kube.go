@@ -47,6 +47,8 @@ type Resource struct {
 // Resources that commands read.
 var (
 	Pods         = Resource{"/api/v1", "pods"}
+	Services     = Resource{"/api/v1", "services"}
+	ConfigMaps   = Resource{"/api/v1", "configmaps"}
 	Jobs         = Resource{"/apis/batch/v1", "jobs"}
 	Deployments  = Resource{"/apis/apps/v1", "deployments"}
 	StatefulSets = Resource{"/apis/apps/v1", "statefulsets"}

@@ -31,6 +31,8 @@ const (
 	InternalPortName = "internal"
 
 	component = "api"
+	// Container serves the API in each pod.
+	Container = "api"
 )
 
 // Args of [New].

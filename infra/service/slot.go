@@ -167,7 +167,7 @@ func (s *slot) container() corev1.ContainerArgs {
 		return corev1.ContainerPortArgs{Name: pulumi.String(name), ContainerPort: pulumi.Int(number), Protocol: pulumi.String("TCP")}
 	}
 	return corev1.ContainerArgs{
-		Name:            pulumi.String("api"),
+		Name:            pulumi.String(Container),
 		Image:           pulumi.String(s.Image),
 		Args:            pulumi.ToStringArray([]string{contract.ServeCommand}),
 		Env:             env,

@@ -95,6 +95,10 @@ func rehearse(ctx context.Context, cmd *cobra.Command, s *site, told *mutable, b
 	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
+	if !screen.Redraw {
+		fmt.Fprintln(out)
+		state.Text(out, screen.Style)
+	}
 	fmt.Fprintf(out, "\nWhat clients were answered in %.0f s:\n\n%s\n\n", time.Since(began).Seconds(), strings.Join(answers.Table(), "\n"))
 	if faults := rehearsal.Faults(bad, state, former, answers); len(faults) > 0 {
 		return problem.New(nil, "the rehearsal failed:\n  - %s\nSee `coditect rollout status` and the pods' logs below .data/local/simcloud/logs.", strings.Join(faults, "\n  - "))
