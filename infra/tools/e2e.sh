@@ -37,11 +37,11 @@ tool() {
   infra/tools/build.sh "$name" "$dir" "$2" "$scratch/$name" -ldflags "$link"
   mv "$scratch/$name" "$built" # whole or not at all, whoever builds at the same time
 }
-tool kubernetes k8s.io/kubernetes/cmd/kube-apiserver && apiserver=$built
-tool kubernetes k8s.io/kubernetes/cmd/kube-controller-manager && manager=$built
-tool kubernetes k8s.io/kubernetes/cmd/kube-scheduler && scheduler=$built
-tool kwok sigs.k8s.io/kwok/cmd/kwok && kwok=$built
-tool traefik github.com/traefik/traefik/v3/cmd/traefik && traefik=$built
+tool kubernetes k8s.io/kubernetes/cmd/kube-apiserver; apiserver=$built
+tool kubernetes k8s.io/kubernetes/cmd/kube-controller-manager; manager=$built
+tool kubernetes k8s.io/kubernetes/cmd/kube-scheduler; scheduler=$built
+tool kwok sigs.k8s.io/kwok/cmd/kwok; kwok=$built
+tool traefik github.com/traefik/traefik/v3/cmd/traefik; traefik=$built
 
 # Releases that tell each other apart by the version in their answers.
 releases=$PWD/.data/e2e
@@ -56,4 +56,4 @@ cd e2e/kube
 export CODITECT_OWN_NETWORK=1 CODITECT_ETCD=$etcd CODITECT_KUBE_APISERVER=$apiserver CODITECT_KUBE_CONTROLLER_MANAGER=$manager \
   CODITECT_KUBE_SCHEDULER=$scheduler CODITECT_KWOK=$kwok CODITECT_TRAEFIK=$traefik CODITECT_RELEASES=$releases
 "${own[@]}" bash -c 'ip link set lo up && ip address add 10.244.0.0/16 dev lo && exec "$@"' e2e \
-  "$releases/kube.test" -test.timeout 10m -test.v -test.parallel 8 ${RUN:+-test.run "$RUN"}
+  "$releases/kube.test" -test.timeout 15m -test.v -test.parallel 8 ${RUN:+-test.run "$RUN"}

@@ -65,6 +65,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), adoptCommand(), recoverCommand(), rollbackCommand(), drillCommand(), rolloutCommand(), retireCommand(), consoleCommand(), simcloudCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), adoptCommand(), doctorCommand(), recoverCommand(), rollbackCommand(), drillCommand(), rolloutCommand(), retireCommand(), consoleCommand(), simcloudCommand())
 	return root
 }

@@ -30,7 +30,7 @@ func start(t *testing.T) (context.Context, *controlplane.ControlPlane) {
 	if o.APIServer == "" || o.Etcd == "" {
 		t.Skip("needs a kube-apiserver and etcd: `make e2e` builds and finds them")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	t.Cleanup(cancel)
 	c, err := controlplane.Start(ctx, o)
 	if err != nil {
