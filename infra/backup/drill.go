@@ -198,7 +198,7 @@ const (
 
 // listScript finds the newest object of a prefix that was named after a time
 // between two: a prefix has many, and only its end is of interest.
-const listScript = tokenScript + `newest() {
+const listScript = identityScript + `newest() {
   google -G --data-urlencode "prefix=$1" --data-urlencode "startOffset=$1$2" --data-urlencode "endOffset=$1$3" --data-urlencode 'fields=items(name)' \
     "https://storage.googleapis.com/storage/v1/b/$BUCKET/o" | sed -n 's/.*"name": *"\([^"]*\)".*/\1/p' | tail -n 1
 }

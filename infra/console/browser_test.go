@@ -86,7 +86,7 @@ func example(_ context.Context, s *console.Snapshot) error {
 	}
 	s.Rollout = r
 	s.Backups = []console.Backup{{ID: "20261125T120000Z", At: now.Add(-3 * time.Minute), Bytes: 4_200_000, Records: 123_456}}
-	s.Proven = &console.Proven{At: now.Add(-26 * time.Hour), Backup: "20261124T100000Z", RPO: 4.2, RTO: 38, OK: true}
+	s.Proven = &console.Proven{At: now.Add(-26 * time.Hour), Backup: "20261124T100000Z", RPO: new(4.2), RTO: 38, OK: true}
 	s.Operations = []journal.Entry{{ID: "a", At: now.Add(-time.Hour), Actor: "ada", Environment: "local", Command: "rollout start", Outcome: journal.Succeeded, Seconds: 12}}
 	return nil
 }
@@ -149,6 +149,28 @@ func TestConsoleInARealBrowser(t *testing.T) {
 	}
 	if wide {
 		t.Error("on a phone the page scrolls sideways")
+	}
+	if said := complaints(); len(said) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(said, "\n"))
+	}
+}
+
+// Where nobody knows when an environment was lost, no figure is made up.
+func TestLossThatIsNotKnown(t *testing.T) {
+	ctx, complaints := browser(t)
+	p := open(t, console.Options{Sources: []console.Source{{Name: "example", Fill: func(_ context.Context, s *console.Snapshot) error {
+		s.Proven = &console.Proven{At: time.Now(), Backup: "20261124T100000Z", RTO: 38, OK: true}
+		return nil
+	}}}})
+	var shown string
+	if err := chromedp.Run(ctx, chromedp.Navigate(p.url),
+		chromedp.Poll(`(document.querySelector("#recovery")?.textContent || "").includes("back after")`, nil, chromedp.WithPollingTimeout(patience)),
+		chromedp.Text("#recovery", &shown, chromedp.ByQuery), picture("unknown-loss"),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(shown, "how much was lost is not known") || strings.Contains(shown, "of writes lost") {
+		t.Errorf("it shows %q", shown)
 	}
 	if said := complaints(); len(said) > 0 {
 		t.Errorf("the browser complains: %s", strings.Join(said, "\n"))

@@ -99,7 +99,7 @@ type Backup struct {
 type Proven struct {
 	At     time.Time `json:"at"`
 	Backup string    `json:"backup"`
-	RPO    float64   `json:"rpo"` // seconds
+	RPO    *float64  `json:"rpo"` // seconds; nil where it is not known
 	RTO    float64   `json:"rto"` // seconds
 	OK     bool      `json:"ok"`
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,9 @@ type Entry struct {
 	Seconds float64 `json:"seconds,omitempty"`
 	// Detail says why it failed.
 	Detail string `json:"detail,omitempty"`
+	// Revision of the repository that it brought the environment to; "" where the
+	// checkout was that of none, or the operation brings it to none.
+	Revision string `json:"revision,omitempty"`
 }
 
 // Journal is the record of one checkout.
@@ -156,4 +160,20 @@ func (j Journal) Recent(limit int) ([]Entry, error) {
 		recent = append(recent, last[id])
 	}
 	return recent, nil
+}
+
+// Good returns the revisions of the repository that the environment was brought to
+// with success, the newest first, each once.
+func (j Journal) Good(environment string) ([]string, error) {
+	all, err := j.Recent(math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	var good []string
+	for _, e := range all {
+		if e.Environment == environment && e.Outcome == Succeeded && e.Revision != "" && !slices.Contains(good, e.Revision) {
+			good = append(good, e.Revision)
+		}
+	}
+	return good, nil
 }

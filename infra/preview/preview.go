@@ -39,6 +39,9 @@ type Options struct {
 	// Root is the repository's directory.
 	Root        string
 	Environment string
+	// Target stands for the settings that the plan leads to; those of the environment's
+	// file where it is nil. With it the plan starts from the file, unless Against says otherwise.
+	Target config.Map
 	// Against is the git revision whose settings the plan starts from; "" starts from nothing.
 	Against string
 }
@@ -85,7 +88,7 @@ func Run(ctx context.Context, o Options) (Plan, error) {
 		})
 	}
 	began := time.Now()
-	if o.Against == "" {
+	if o.Against == "" && o.Target == nil {
 		s, err := open(nil)
 		if err != nil {
 			return plan, err
@@ -108,9 +111,12 @@ func Run(ctx context.Context, o Options) (Plan, error) {
 
 // against applies the settings of the earlier revision, and previews today's.
 func (p *Plan) against(ctx context.Context, o Options, open func(config.Map) (*engine.Stack, error)) error {
-	earlier, err := settingsAt(ctx, o)
-	if err != nil {
-		return err
+	var earlier config.Map // those of the file
+	if o.Against != "" {
+		var err error
+		if earlier, err = settingsAt(ctx, o); err != nil {
+			return err
+		}
 	}
 	s, err := open(earlier)
 	if err != nil {
@@ -119,7 +125,7 @@ func (p *Plan) against(ctx context.Context, o Options, open func(config.Map) (*e
 	if _, err := s.Up(ctx, optup.SuppressOutputs(), optup.SuppressProgress()); err != nil {
 		return failed(ctx, err)
 	}
-	if s, err = open(nil); err != nil {
+	if s, err = open(o.Target); err != nil {
 		return err
 	}
 	err = p.follow(func(ch chan<- events.EngineEvent) error {

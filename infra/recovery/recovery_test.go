@@ -46,8 +46,12 @@ func TestRecover(t *testing.T) {
 		t.Fatal(err)
 	}
 	proven, err := LastProven(t.Context(), store)
-	if err != nil || !proven.OK || proven.Backup != m.ID || proven.Records != 2 {
+	if err != nil || !proven.OK || proven.Backup != m.ID || proven.Records != 2 || proven.RPO != nil {
 		t.Errorf("on record is %+v (%v)", proven, err)
+	}
+	var said bytes.Buffer
+	if err := r.Markdown(&said); err != nil || !strings.Contains(said.String(), "| RPO | not known") {
+		t.Errorf("where nobody knows the moment of the loss, the report says (%v):\n%s", err, &said)
 	}
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"Markdown": func(b *bytes.Buffer) error { return r.Markdown(b) },

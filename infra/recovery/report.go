@@ -22,7 +22,7 @@ const ProvenName = "proven"
 type Proven struct {
 	At      time.Time `json:"at"`
 	Backup  string    `json:"backup"`
-	RPO     float64   `json:"rpo"` // seconds; 0 where it was not measured
+	RPO     *float64  `json:"rpo"` // seconds; nil where it is not known
 	RTO     float64   `json:"rto"` // seconds
 	OK      bool      `json:"ok"`
 	Records int64     `json:"records"`
@@ -39,6 +39,9 @@ func LastProven(ctx context.Context, store workflow.Store) (Proven, error) {
 	}
 	if err := json.Unmarshal(content, &p); err != nil {
 		return p, fmt.Errorf("understand the last proven restore: %w", err)
+	}
+	if p.By != "drill" { // earlier versions wrote 0 for a moment of the loss that nobody knew
+		p.RPO = nil
 	}
 	return p, nil
 }
@@ -76,9 +79,9 @@ type Report struct {
 	Found contract.Inventory `json:"found"`
 	Aside string             `json:"aside,omitempty"`
 	// RPO is the age of the backup when the environment was lost, RTO the time from
-	// the recovery's begin until traffic was let in, both in seconds. RPO is 0 where
-	// the moment of the loss is not known.
-	RPO      float64     `json:"rpo_seconds"`
+	// the recovery's begin until traffic was let in, both in seconds. RPO is nil
+	// where the moment of the loss is not known.
+	RPO      *float64    `json:"rpo_seconds"`
 	RTO      float64     `json:"rto_seconds"`
 	Lost     *time.Time  `json:"lost,omitempty"`
 	Compared *Comparison `json:"compared,omitempty"`
@@ -102,7 +105,8 @@ func OfDrill(environment string, p *workflow.Progress[Drilled]) Report {
 	r := Of(environment, p.Data.Recovery)
 	r.Kind, r.Began, r.Ended = "drill", p.Began, *p.Ended
 	r.Lost, r.Compared = p.Data.Lost, p.Data.Compared
-	r.RPO = max(0, r.Lost.Sub(r.Backup.CreatedAt).Seconds())
+	rpo := max(0, r.Lost.Sub(r.Backup.CreatedAt).Seconds())
+	r.RPO = &rpo
 	var steps []workflow.Record
 	for _, s := range p.Steps {
 		steps = append(steps, s)
@@ -142,8 +146,12 @@ func (r Report) lines() []line {
 		{"Fingerprint", r.Found.Fingerprint + r.proof()},
 		{"RTO", fmt.Sprintf("%.1f s from the recovery's begin until traffic was let in", r.RTO)},
 	}
-	if r.Lost != nil {
-		lines = append(lines, line{"RPO", fmt.Sprintf("%.1f s from the backup's begin to the loss at %s", r.RPO, r.Lost.Format(time.RFC3339Nano))})
+	rpo := "not known: nobody knows when the environment was lost"
+	if r.RPO != nil && r.Lost != nil {
+		rpo = fmt.Sprintf("%.1f s from the backup's begin to the loss at %s", *r.RPO, r.Lost.Format(time.RFC3339Nano))
+	}
+	if r.Aside == "" { // a rollback takes away what it is told to
+		lines = append(lines, line{"RPO", rpo})
 	}
 	if c := r.Compared; c != nil {
 		lines = append(lines,

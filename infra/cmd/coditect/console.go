@@ -81,6 +81,14 @@ func actions(executable string) []console.Action {
 			ID: "down", Title: "Take down, keep data", Danger: true, Command: command("down", "--keep-data"),
 			Consequence: "The environment stops answering. Its volumes and secrets stay for the next time it is brought up.",
 		},
+		{
+			ID: "drill", Title: "Rehearse a recovery", Command: command("drill"),
+			Consequence: "A scratch environment is brought up beside this one, destroyed under load, rebuilt and measured. This one is not touched; it takes some minutes of the machine.",
+		},
+		{
+			ID: "recover", Title: "Recover what was lost", Danger: true, Command: command("recover"),
+			Consequence: "The lost environment is rebuilt from its newest backup, or an unfinished recovery goes on. Where there are records it is refused.",
+		},
 	}, rolloutActions(command)...)
 }
 

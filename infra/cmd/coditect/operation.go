@@ -15,12 +15,16 @@ import (
 
 	"coditect.ai/platform/infra/journal"
 	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/revision"
 )
 
 // operations is the journal of the checkout.
 func operations(env *local.Environment) journal.Journal {
 	return journal.At(filepath.Join(env.Root(), ".data", "journal.jsonl"))
 }
+
+// brings are the commands that bring an environment to what the checkout says.
+var brings = map[string]bool{"up": true, "recover": true, "rollback": true}
 
 // operation runs what changes an environment and records it. An operation does
 // not fail for want of its record; the person is told.
@@ -40,6 +44,9 @@ func operation(cmd *cobra.Command, env *local.Environment, do func(context.Conte
 	switch {
 	case err == nil:
 		entry.Outcome = journal.Succeeded
+		if brings[cmd.Name()] {
+			entry.Revision = revision.Clean(ctx, env.Root(), entry.Environment)
+		}
 	case ctx.Err() != nil:
 		entry.Outcome = journal.Interrupted
 	default:

@@ -131,14 +131,27 @@ func recoverCommand() *cobra.Command {
 
 func rollbackCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rollback", Short: "Take an environment's records back to an earlier backup; without --confirm, say what that loses", Args: cobra.NoArgs,
+		Use: "rollback", Short: "Take an environment's records or its infrastructure back; without --confirm, say what that loses", Args: cobra.NoArgs,
+		Long: `Takes the records of an environment back to an earlier backup, --to its id or a time.
+
+With --infrastructure it takes what the records live in back to the settings of
+an earlier revision of the repository instead, --to that or the last good one.
+
+Without --confirm it says what would be lost, and does nothing.`,
 	}
 	open := recovering(cmd)
-	to := cmd.Flags().String("to", "", "the backup: its id, or a time (RFC 3339) that it is not to be younger than")
+	infrastructure := cmd.Flags().Bool("infrastructure", false, "take the infrastructure back, and no records")
+	alone := cmd.Flags().Bool("settings-alone", false, "with --infrastructure: though the program has changed since")
+	to := cmd.Flags().String("to", "", "the backup: its id, or a time (RFC 3339) that it is not to be younger than; with --infrastructure a git revision")
 	confirm := cmd.Flags().String("confirm", "", "the environment's name: do it")
 	abandon := cmd.Flags().Bool("abandon", false, "begin anew instead of going on with an unfinished one")
-	_ = cmd.MarkFlagRequired("to") // fails only for a flag that there is not
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *infrastructure {
+			return reversion{named(cmd), *to, *confirm, *alone}.run(cmd)
+		}
+		if *to == "" {
+			return problem.New(nil, "name the backup to go back to with --to: its id, or a time that it is not to be younger than.")
+		}
 		t, err := open()
 		if err != nil {
 			return err
@@ -387,8 +400,8 @@ func tellProven(cmd *cobra.Command, env *local.Environment) error {
 		fmt.Fprintf(out, "\nThe last restore was proven %d days ago, longer than %d: run `make drill`.\n", int(age.Hours()/24), int(provenAge.Hours()/24))
 	default:
 		rpo := "RPO not known"
-		if p.RPO > 0 {
-			rpo = fmt.Sprintf("RPO %.1f s", p.RPO)
+		if p.RPO != nil {
+			rpo = fmt.Sprintf("RPO %.1f s", *p.RPO)
 		}
 		fmt.Fprintf(out, "\nLast proven restore: %s by %s, %s, RTO %.1f s.\n", p.At.Local().Format(time.DateTime), cmp.Or(p.By, "recovery"), rpo, p.RTO)
 	}

@@ -103,7 +103,7 @@ function rollout(r, now) {
 function recovery(s) {
   const proven = s.proven
     ? make("div", { class: "card" }, make("h3", {}, "Last proven restore", badge(s.proven.ok ? "succeeded" : "failed")),
-      make("p", {}, `${since(s.proven.at, s.at)}, of ${s.proven.backup}: ${duration(s.proven.rpo)} of writes lost at most, back after ${duration(s.proven.rto)}.`))
+      make("p", {}, `${since(s.proven.at, s.at)}, of ${s.proven.backup}: ${s.proven.rpo === null ? "how much was lost is not known" : `${duration(s.proven.rpo)} of writes lost at most`}, back after ${duration(s.proven.rto)}.`))
     : make("div", { class: "card" }, make("h3", {}, "Last proven restore"), none("None yet: a drill proves one."));
   const backups = s.backups || [];
   return [make("div", { class: "pair" }, proven, make("div", { class: "card" }, make("h3", {}, "Backups"),
