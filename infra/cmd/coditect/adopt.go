@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,9 +49,7 @@ stands in the way, which is told; 1: it could not be compared.`,
 			return engine.Refused(*name, err)
 		}
 		if *asJSON {
-			encoder := json.NewEncoder(cmd.OutOrStdout())
-			encoder.SetIndent("", "  ")
-			err = encoder.Encode(report)
+			err = printJSON(cmd.OutOrStdout(), report)
 		} else {
 			report.Text(cmd.OutOrStdout())
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,9 +63,7 @@ Exit code 0: nothing is to be mended; 3: something is; 1: it could not be looked
 			return err
 		}
 		if *asJSON {
-			encoder := json.NewEncoder(cmd.OutOrStdout())
-			encoder.SetIndent("", "  ")
-			err = encoder.Encode(report)
+			err = printJSON(cmd.OutOrStdout(), report)
 		} else {
 			report.Text(cmd.OutOrStdout())
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,9 +41,7 @@ Exit code 0: no drift; 3: drift, which is told; 1: it could not be compared.`,
 			return err
 		}
 		if *asJSON {
-			encoder := json.NewEncoder(cmd.OutOrStdout())
-			encoder.SetIndent("", "  ")
-			err = encoder.Encode(report)
+			err = printJSON(cmd.OutOrStdout(), report)
 		} else {
 			report.Text(cmd.OutOrStdout())
 		}

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"encoding/json"
-	"os"
-
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/preview"
@@ -37,9 +33,7 @@ Exit code 0: planned; 1: it could not be; 3: planned, and rules are broken.`,
 		out := cmd.OutOrStdout()
 		switch {
 		case *asJSON:
-			encoder := json.NewEncoder(out)
-			encoder.SetIndent("", "  ")
-			err = encoder.Encode(plan)
+			err = printJSON(out, plan)
 		case *asMarkdown:
 			plan.Markdown(out)
 		default:
@@ -51,13 +45,4 @@ Exit code 0: planned; 1: it could not be; 3: planned, and rules are broken.`,
 		return err
 	}
 	return cmd
-}
-
-// terminal is how standard output likes to be written to.
-func terminal() preview.Style {
-	width, _, err := term.GetSize(int(os.Stdout.Fd()))
-	if err != nil {
-		return preview.Style{} // a file or a pipe
-	}
-	return preview.Style{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: width}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -128,9 +127,7 @@ func retireStatus() *cobra.Command {
 		case err != nil && !none:
 			return err
 		case *asJSON: // null without one
-			encoder := json.NewEncoder(cmd.OutOrStdout())
-			encoder.SetIndent("", "  ")
-			if err := encoder.Encode(state); err != nil || none {
+			if err := printJSON(cmd.OutOrStdout(), state); err != nil || none {
 				return err
 			}
 			return stays(state)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -198,9 +197,7 @@ func rolloutStatus() *cobra.Command {
 			return err
 		}
 		if *asJSON {
-			encoder := json.NewEncoder(cmd.OutOrStdout())
-			encoder.SetIndent("", "  ")
-			err = encoder.Encode(state)
+			err = printJSON(cmd.OutOrStdout(), state)
 		} else {
 			state.Text(cmd.OutOrStdout(), rollout.Style(terminal()))
 			if age := time.Since(state.Ticked); state.Phase.Under() && age > 3*state.Plan.Limits.Window {
