@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"coditect.ai/platform/infra/local"
-	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/retire"
 	"coditect.ai/platform/infra/tick"
 	"coditect.ai/platform/infra/workflow"
@@ -51,13 +50,25 @@ func retiring(cmd *cobra.Command) func() (*retire.Retirements, *local.Environmen
 			return nil, nil, stacks.Retirement{}, err
 		}
 		if *name != local.Name {
-			return nil, nil, stacks.Retirement{}, problem.New(nil, "retirements are made in the environment %s only so far: in %s take the same steps by hand, as docs/retirement.md tells.", local.Name, *name)
+			r, settings, err := retiringInCloud(cmd, env, *name)
+			return r, env, settings, err
 		}
 		settings, err := env.Settled()
 		return retire.New(retire.Options{
 			Name: *name, Environment: env.Legacy(), Store: workflow.In(rolloutDir(env, *name)), Owner: workflow.Self(), Wait: waitForTick,
 		}), env, settings.Retirement, err
 	}
+}
+
+// retiringInCloud opens the same of an environment in the cloud.
+func retiringInCloud(cmd *cobra.Command, env *local.Environment, name string) (*retire.Retirements, stacks.Retirement, error) {
+	s, err := openCloudSite(cmd.Context(), env, name, cmd.OutOrStdout())
+	if err != nil {
+		return nil, stacks.Retirement{}, err
+	}
+	return retire.New(retire.Options{
+		Name: name, Environment: s.legacy, Store: s.rollouts.Store, Owner: workflow.Self(), Wait: waitForTick,
+	}), s.settings.Retirement, nil
 }
 
 func retireStart() *cobra.Command {

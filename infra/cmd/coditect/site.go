@@ -30,6 +30,7 @@ type site struct {
 	local    *local.Environment // finds the repository, whatever the environment
 	settings stacks.Settings
 	rollouts *rollout.Rollouts
+	legacy   *cloud.Legacy // of an environment in the cloud
 	// before is the store of the environment that a release must have gone through, nil without one.
 	before func(context.Context) (workflow.Store, error)
 }
@@ -157,10 +158,11 @@ func openCloudSite(ctx context.Context, env *local.Environment, name string, out
 	if err != nil {
 		return nil, err
 	}
+	releases := &cloud.Releases{Stack: stack, Balancer: balancer, Connect: connect}
+	s.legacy = &cloud.Legacy{Releases: releases, Counts: measures}
 	s.rollouts = rollout.New(rollout.Options{
-		Name: name, Store: store, Owner: workflow.Self(), Wait: waitForTick,
-		Environment: &cloud.Releases{Stack: stack, Balancer: balancer, Connect: connect},
-		Metrics:     measured{func(context.Context) (*metrics.Prometheus, error) { return measures, nil }},
+		Name: name, Store: store, Owner: workflow.Self(), Wait: waitForTick, Environment: releases,
+		Metrics: measured{func(context.Context) (*metrics.Prometheus, error) { return measures, nil }},
 	})
 	if after := s.settings.Rollout.After; after != "" {
 		s.before = func(ctx context.Context) (workflow.Store, error) {
