@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 )
+
+// generationKey is the one setting that may grow and never shrink.
+const generationKey = "databaseGeneration"
 
 // Fixed is the value of every setting that cannot change once the environment is
 // made, by key, as text that is the same for the same value.
@@ -16,6 +20,7 @@ func (s Settings) Fixed() map[string]string {
 		}
 	}
 	fixed["backupBucket"] = s.BackupBucket() // whether it is named or goes by the project
+	fixed[generationKey] = strconv.Itoa(s.Database.Generation)
 	return fixed
 }
 
@@ -29,7 +34,14 @@ func (s Settings) Moved(deployed map[string]string) []Fault {
 	now := s.Fixed()
 	var faults []Fault
 	for _, key := range slices.Sorted(maps.Keys(now)) {
-		if was, known := deployed[key]; known && was != now[key] {
+		was, known := deployed[key]
+		if known && key == generationKey {
+			if before, err := strconv.Atoi(was); err == nil && before > s.Database.Generation {
+				faults = append(faults, Fault{Key: key, Reason: fmt.Sprintf("is %s, and %s is deployed: a recovery has raised it, and this file is older; the service would be led to records of before, or to none", now[key], was)})
+			}
+			continue
+		}
+		if known && was != now[key] {
 			faults = append(faults, Fault{Key: key, Reason: fmt.Sprintf("is %q, and %q is deployed: %s", now[key], was, reasons[key])})
 		}
 	}

@@ -44,6 +44,14 @@ func TestMoved(t *testing.T) {
 	}
 	// Settings that were no choice yet when the environment was made are taken as they are.
 	delete(deployed, "clusterLocation")
+	deployed["databaseGeneration"] = "2"
+	if faults := load().Moved(deployed); len(faults) != 1 || faults[0].Key != "databaseGeneration" || !strings.Contains(faults[0].Reason, "older") {
+		t.Errorf("a file of before a recovery: %v", faults)
+	}
+	if faults := load("databaseGeneration", "3").Moved(deployed); len(faults) != 0 {
+		t.Errorf("a recovery raises it: %v", faults)
+	}
+	deployed["databaseGeneration"] = "1"
 	if faults := load("clusterLocation", "us-central1").Moved(deployed); len(faults) != 0 {
 		t.Errorf("an unknown past: %v", faults)
 	}

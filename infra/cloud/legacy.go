@@ -15,7 +15,6 @@ import (
 	"coditect.ai/platform/infra/retire"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/infra/slots"
-	"coditect.ai/platform/stacks"
 )
 
 // Reached counts requests, as [metrics.Prometheus] does.
@@ -42,12 +41,7 @@ func (l *Legacy) Configured(ctx context.Context) (retire.Configuration, error) {
 		if text := last[key]; text != "" {
 			return text
 		}
-		for _, known := range stacks.Table() {
-			if known.Key == key {
-				return known.Default
-			}
-		}
-		return ""
+		return defaultOf(key)
 	}
 	c := retire.Configuration{Image: value("legacyImage")}
 	var notNumber, notBool error

@@ -14,6 +14,7 @@ import (
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/kube"
 	"coditect.ai/platform/infra/pod"
+	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/rollout"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/infra/slots"
@@ -49,7 +50,7 @@ var _ rollout.Environment = (*Releases)(nil)
 
 // Configured implements [rollout.Environment].
 func (r *Releases) Configured(ctx context.Context) (rollout.Split, error) {
-	last, err := r.Stack.Last(ctx)
+	last, err := r.last(ctx)
 	if err != nil {
 		return rollout.Split{}, err
 	}
@@ -69,13 +70,26 @@ func (r *Releases) Shift(ctx context.Context, weights rollout.Weights) error {
 // apply changes settings of releases from what they were at the last update: the
 // file of this checkout may be older.
 func (r *Releases) apply(ctx context.Context, change func(slots.Get, slots.Set), targets ...string) error {
-	last, err := r.Stack.Last(ctx)
+	last, err := r.last(ctx)
 	if err != nil {
 		return err
 	}
 	settings := map[string]string{}
 	change(func(key string) string { return last[key] }, func(key, value string) { settings[key] = value })
 	return r.Stack.Apply(ctx, settings, targets...)
+}
+
+// last are the settings of the last update, unless that was one of a recovery: its
+// database and its route are nothing to release to.
+func (r *Releases) last(ctx context.Context) (map[string]string, error) {
+	last, err := r.Stack.Last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if phase := last[keyPhase]; phase != "" && phase != string(stacks.PhaseNone) {
+		return nil, problem.New(nil, "a recovery is under way (%s), and nothing is released before it has ended: `coditect recover` goes on with it.", phase)
+	}
+	return last, nil
 }
 
 func (r *Releases) cluster(ctx context.Context) (Cluster, string, error) {
@@ -163,8 +177,8 @@ func (r *Releases) Pods(ctx context.Context, slot stacks.Slot) (rollout.Pods, er
 	}
 	var images []string
 	for _, p := range list.Items {
-		if p.DeletionTimestamp != nil {
-			continue
+		if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded {
+			continue // it leaves, or has left and is kept to be looked at
 		}
 		for _, c := range p.Spec.Containers {
 			images = append(images, c.Image)

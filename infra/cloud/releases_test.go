@@ -120,7 +120,9 @@ func (r *region) List(_ context.Context, of kube.Resource, _, selector string, i
 		}
 	}
 	image := r.images["coditect-api-v5-"+slot]
-	return through(map[string]any{"items": []any{pod(image, nil), pod(image, nil), pod("older", map[string]any{"deletionTimestamp": "2026-11-26T00:00:00Z"})}}, into)
+	evicted := pod("older", nil)
+	evicted["status"] = map[string]any{"phase": "Failed"}
+	return through(map[string]any{"items": []any{pod(image, nil), pod(image, nil), pod("older", map[string]any{"deletionTimestamp": "2026-11-26T00:00:00Z"}), evicted}}, into)
 }
 
 func (r *region) Log(context.Context, string, string, string) ([]byte, error) {
@@ -234,6 +236,11 @@ func TestTrafficOfTheCloud(t *testing.T) {
 	if tr, err = environment.Traffic(t.Context()); err != nil || tr.Weights[stacks.Green] != 10 || tr.Weights[stacks.Blue] != 90 || !tr.Accepted {
 		t.Errorf("once it has: %+v, %v", tr, err)
 	}
+	r.settings[keyPhase] = string(stacks.PhaseRehearse)
+	if err := environment.Shift(t.Context(), rollout.Weights{stacks.Blue: 0, stacks.Green: 100}); err == nil || r.route["coditect-api-v5-green"] != 10 {
+		t.Errorf("a recovery is under way, and the route was written: %v", err)
+	}
+	delete(r.settings, keyPhase)
 	if r.settings["serviceImageBlue"] != formerImage {
 		t.Errorf("a change of weights lost an image: %v", r.settings)
 	}

@@ -17,6 +17,7 @@ import (
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/google"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/slots"
 	"coditect.ai/platform/stacks"
 )
 
@@ -81,23 +82,45 @@ const historyPage = 50
 
 // Apply commits settings and updates what the targets match.
 func (s *EngineStack) Apply(ctx context.Context, settings map[string]string, targets ...string) error {
-	for key, value := range settings {
-		name := engine.Key(key).String()
-		var err error
-		if value == "" {
-			err = s.stack.RemoveConfig(ctx, name)
-		} else {
-			err = s.stack.SetConfig(ctx, name, auto.ConfigValue{Value: value})
-		}
-		if err != nil {
-			return fmt.Errorf("set %s in %s: %w", key, engine.File(s.stack.Name()), engine.Explain(err))
-		}
+	// At once: half of the weights are refused, and so would be every command after that.
+	if err := engine.Commit(s.Dir, s.stack.Name(), settings); err != nil {
+		return err
 	}
 	if err := s.Load(ctx); err != nil {
 		return err
 	}
 	_, err := s.Update(ctx, nil, targets...)
 	return err
+}
+
+// Behind are the settings of releases, and the database's generation, in which the
+// environment's file is not what the last update had: somebody has changed them
+// since, from another checkout.
+func (s *EngineStack) Behind(ctx context.Context) ([]string, error) {
+	last, err := s.Last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	committed, err := s.stack.GetAllConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", engine.File(s.stack.Name()), engine.Explain(err))
+	}
+	var behind []string
+	for _, key := range append(slots.Keys(), keyGeneration) {
+		if was, set := last[key]; set && committed[engine.Key(key).String()].Value != was && (committed[engine.Key(key).String()].Value != "" || was != defaultOf(key)) {
+			behind = append(behind, key)
+		}
+	}
+	return behind, nil
+}
+
+func defaultOf(key string) string {
+	for _, known := range stacks.Table() {
+		if known.Key == key {
+			return known.Default
+		}
+	}
+	return ""
 }
 
 // Update runs the program; with targets, for the resources that they match alone.

@@ -154,9 +154,7 @@ func (r *Rollouts) Resume(ctx context.Context) (*State, error) {
 			s.Event(now, r.Owner.Name, "Goes on.")
 		}
 		s.Attention = ""
-		if s.Phase == Soaking {
-			s.Deadline = now.Add(max(s.Plan.Stages[s.Stage].Soak-s.Soaked, 0) + s.Plan.Hold)
-		}
+		t.extend()
 		if err := t.Save(ctx); err != nil {
 			return err
 		}
@@ -219,7 +217,6 @@ func (r *Rollouts) Abort(ctx context.Context, reason string) (*State, error) {
 		if reason == "" {
 			reason = "no reason given"
 		}
-		t.State.Conflict = nil
 		t.giveUp(fmt.Sprintf("aborted by %s: %s", r.Owner.Name, reason))
 		return nil
 	})

@@ -305,6 +305,75 @@ func TestApprovalAndPromote(t *testing.T) {
 	}
 }
 
+// TestJudgedWhileItWaits: a release that turns bad while a person is asked goes back without one.
+func TestJudgedWhileItWaits(t *testing.T) {
+	for _, paused := range []bool{false, true} {
+		w, p := newWorld(), plan()
+		p.Approval = true
+		r := start(t, w, p)
+		w.run(t, r, time.Minute, Approval)
+		if _, err := r.Promote(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.run(t, r, time.Minute, Soaking)
+		s := w.run(t, r, 5*time.Minute, Approval)
+		if s.Stage != 1 || !strings.Contains(s.Attention, "50 %") {
+			t.Fatalf("asks %q at stage %d", s.Attention, s.Stage)
+		}
+		if paused {
+			if _, err := r.Pause(t.Context(), "lunch"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.quality[newImage] = quality{errors: 0.3, p99: 90 * time.Millisecond}
+		before := w.clock
+		if s := w.run(t, r, time.Minute); s.Phase != RolledBack || w.clock.Sub(before) > 15*time.Minute {
+			t.Errorf("paused %v: %s after %s", paused, s.Phase, w.clock.Sub(before))
+		}
+	}
+}
+
+// TestQuestionStays: after a pause the question is asked again, and the time for it begins anew.
+func TestQuestionStays(t *testing.T) {
+	w, p := newWorld(), plan()
+	p.Approval = true
+	r := start(t, w, p)
+	w.run(t, r, time.Minute, Approval)
+	if _, err := r.Pause(t.Context(), "lunch"); err != nil {
+		t.Fatal(err)
+	}
+	w.advance(p.Hold - time.Minute)
+	s, err := r.Resume(t.Context())
+	if err != nil || s.Phase != Approval || !strings.Contains(s.Attention, "10 %") {
+		t.Fatalf("%s asks %q, %v", s.Phase, s.Attention, err)
+	}
+	w.advance(time.Hour)
+	if s, err = r.Tick(t.Context()); err != nil || s.Phase != Approval {
+		t.Errorf("%s, %v", s.Phase, err)
+	}
+}
+
+// TestConflictInAShift: what stood still because of another hand gets its time anew.
+func TestConflictInAShift(t *testing.T) {
+	w := newWorld()
+	w.lag = 20 * time.Hour
+	r := start(t, w, plan())
+	w.run(t, r, time.Minute, Shifting)
+	own := w.split.Weights
+	w.split.Weights = Weights{stacks.Blue: 70, stacks.Green: 30}
+	for range 10 {
+		w.advance(30 * time.Minute)
+		if s, err := r.Tick(t.Context()); err != nil || s.Conflict == nil {
+			t.Fatalf("unnoticed: %v", err)
+		}
+	}
+	w.split.Weights = own
+	s, err := r.Tick(t.Context())
+	if err != nil || s.Phase != Shifting || s.Conflict != nil {
+		t.Errorf("%s, %v", s.Phase, err)
+	}
+}
+
 // TestEditedByHand: what somebody else writes is neither overwritten nor built upon.
 func TestEditedByHand(t *testing.T) {
 	edits := map[string]func(*world){

@@ -48,6 +48,7 @@ func (t *mover) move(ctx context.Context) (moved bool, err error) {
 	}
 	if s.Conflict != nil && err == nil {
 		s.Conflict, s.Attention = nil, ""
+		t.extend()
 		s.Event(t.now(), "", "The configuration is the rollout's own again.")
 	}
 	if s.Late(t.now()) {
@@ -62,11 +63,7 @@ func (t *mover) move(ctx context.Context) (moved bool, err error) {
 	case Deploying:
 		return t.deploy(ctx, configured)
 	case Approval:
-		if s.Approved <= s.Stage {
-			return false, nil
-		}
-		t.shiftTo(s.Stage)
-		return true, nil
+		return t.await(ctx), nil
 	case Shifting:
 		return t.shift(ctx, configured)
 	case Soaking:
@@ -78,6 +75,46 @@ func (t *mover) move(ctx context.Context) (moved bool, err error) {
 	case RollingBack, Completed, RolledBack, Abandoned:
 	}
 	return false, nil
+}
+
+// await waits for approval. What has requests meanwhile is judged as ever.
+func (t *mover) await(ctx context.Context) (moved bool) {
+	s := t.State
+	if s.InForce != nil {
+		if j, _ := t.look(ctx); j.Verdict.Outcome == Bad {
+			s.judged(j)
+			t.giveUp(strings.Join(j.Verdict.Reasons, "; "))
+			return true
+		}
+	}
+	if s.Approved > s.Stage {
+		t.shiftTo(s.Stage)
+		return true
+	}
+	s.Attention = fmt.Sprintf("Shall the release get %d %% of requests? `promote` says yes, `abort` no; without a word it goes back at %s.",
+		s.Plan.Stages[s.Stage].Percent, s.Deadline.Format(time.RFC3339))
+	if s.Paused != nil {
+		s.Attention = pausedText
+	}
+	return false
+}
+
+// extend gives a phase that has stood still its whole time again.
+func (t *mover) extend() {
+	s, bound := t.State, time.Duration(0)
+	switch s.Phase {
+	case Deploying:
+		bound = s.Plan.Deploy
+	case Shifting:
+		bound = s.Plan.Shift
+	case Approval:
+		bound = s.Plan.Hold
+	case Soaking:
+		bound = max(s.Plan.Stages[s.Stage].Soak-s.Soaked, 0) + s.Plan.Hold
+	case RollingBack, Retaining, Retiring, Completed, RolledBack, Abandoned:
+		return
+	}
+	s.Deadline = t.now().Add(bound)
 }
 
 // late ends a phase whose deadline is over, if anything can be done about it.
@@ -126,7 +163,7 @@ func (t *mover) enter(phase Phase, bound time.Duration) {
 // giveUp returns to the former release. The write follows in the same tick.
 func (t *mover) giveUp(reason string) {
 	s := t.State
-	s.Reason, s.Paused = reason, nil
+	s.Reason, s.Paused, s.Conflict = reason, nil, nil
 	s.Written = s.Target
 	s.Target = Weights{s.Stable: 100, s.Canary: 0}
 	t.enter(RollingBack, s.Plan.Shift)
@@ -186,7 +223,8 @@ func (t *mover) conflict(ctx context.Context, c Split, foreign string) (moved bo
 		return false, nil
 	}
 	known := c.Images[s.Stable] == s.Former && c.Images[s.Canary] == s.Release.Image
-	if s.Phase != Soaking || !known || c.Weights[s.Canary] == 0 {
+	judged := s.Phase == Soaking || s.Phase == Approval && s.InForce != nil
+	if !judged || !known || c.Weights[s.Canary] == 0 {
 		return false, nil
 	}
 	s.Good = nil // what soaks is not the stage
@@ -234,8 +272,6 @@ func (t *mover) next(stage int) {
 	s.Stage, s.Skip = stage, false
 	if s.Plan.Approval && s.Approved <= stage {
 		t.enter(Approval, s.Plan.Hold)
-		s.Attention = fmt.Sprintf("Shall the release get %d %% of requests? `promote` says yes, `abort` no; without a word it goes back at %s.",
-			s.Plan.Stages[stage].Percent, s.Deadline.Format(time.RFC3339))
 		return
 	}
 	t.shiftTo(stage)

@@ -215,9 +215,13 @@ func (s *Saved) Enter(now time.Time, bound time.Duration) {
 // Late tells whether the phase's deadline is over.
 func (s *Saved) Late(now time.Time) bool { return !s.Deadline.IsZero() && now.After(s.Deadline) }
 
-// Within bounds an act by the phase's deadline, with a minute at the least.
+// atLeast is what an act is given even where the deadline is near or over: an
+// engine that is cut off in an update leaves its lock behind.
+const atLeast = 10 * time.Minute
+
+// Within bounds an act by the phase's deadline, with [atLeast] at the least.
 func (s *Saved) Within(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, max(s.Deadline.Sub(now), time.Minute))
+	return context.WithTimeout(ctx, max(s.Deadline.Sub(now), atLeast))
 }
 
 // maxEvents bounds what a state keeps.

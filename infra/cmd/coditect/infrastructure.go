@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -119,6 +120,14 @@ func (r reversion) update(ctx context.Context, cmd *cobra.Command, env *local.En
 	stack, err := cloudStack(ctx, env, r.environment, cmd.OutOrStdout())
 	if err != nil {
 		return err
+	}
+	behind, err := stack.Behind(ctx)
+	if err != nil {
+		return err
+	}
+	if len(behind) > 0 {
+		return problem.New(nil, "%s of this checkout is older than the last update, in %s: an update would take a release or a recovery back. Take over what was committed since, then run this again.",
+			engine.File(r.environment), strings.Join(behind, ", "))
 	}
 	_, err = stack.Update(ctx, nil)
 	return err

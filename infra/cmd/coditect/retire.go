@@ -82,6 +82,9 @@ func retireStart() *cobra.Command {
 		var state *retire.State
 		if err := operation(cmd, env, func(ctx context.Context) error {
 			state, err = r.Start(ctx, retire.PlanOf(settings))
+			if _, busy := errors.AsType[*workflow.HeldError](err); busy {
+				return held(err)
+			}
 			return failed(cmd, state, err)
 		}); err != nil {
 			return err
@@ -166,7 +169,10 @@ func retireDecision(name, short string, reasoned bool, do func(context.Context, 
 		}
 		return operation(cmd, env, func(ctx context.Context) error {
 			state, err := do(ctx, r, *reason)
-			if err := failed(cmd, state, err); err != nil || state == nil {
+			if _, busy := errors.AsType[*workflow.HeldError](err); busy {
+				return held(err)
+			}
+			if err := failed(cmd, state, err); err != nil {
 				return err
 			}
 			state.Text(cmd.OutOrStdout(), tick.Style(terminal()))

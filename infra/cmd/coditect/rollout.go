@@ -85,7 +85,7 @@ func rolloutStart() *cobra.Command {
 		var state *rollout.State
 		if err := operation(cmd, s.local, func(ctx context.Context) error {
 			state, err = s.rollouts.Start(ctx, release, plan)
-			return tickError(cmd, state, err)
+			return decided(cmd, state, err)
 		}); err != nil {
 			return err
 		}
@@ -132,6 +132,15 @@ func tickError(cmd *cobra.Command, state *rollout.State, err error) error {
 		return err
 	}
 	return nil // it is part of the state, which is told
+}
+
+// decided is as tickError for what a person has asked for: that somebody else was at
+// it all the time means that nothing was done.
+func decided(cmd *cobra.Command, state *rollout.State, err error) error {
+	if _, busy := errors.AsType[*workflow.HeldError](err); busy {
+		return held(err)
+	}
+	return tickError(cmd, state, err)
 }
 
 // tell shows the state; following, it ticks and shows until nothing more is to be done by a machine.
@@ -264,7 +273,7 @@ func decision(name, short string, reasoned bool, do func(context.Context, *rollo
 		}
 		return operation(cmd, s.local, func(ctx context.Context) error {
 			state, err := do(ctx, s.rollouts, *reason)
-			if err := tickError(cmd, state, err); err != nil || state == nil {
+			if err := decided(cmd, state, err); err != nil {
 				return err
 			}
 			state.Text(cmd.OutOrStdout(), rollout.Style(terminal()))
