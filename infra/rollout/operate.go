@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -71,6 +72,13 @@ func (r *Rollouts) Start(ctx context.Context, release Release, plan Plan) (*Stat
 		s.Enter(now, plan.Deploy)
 		if err := s.place(configured); err != nil {
 			return err
+		}
+		traffic, err := t.Environment.Traffic(ctx)
+		if err != nil {
+			return fmt.Errorf("ask the load balancer: %w", err)
+		}
+		if !maps.Equal(traffic.Asked, s.Target) {
+			return problem.New(nil, "the route divides %s and the configuration says %s: bring the environment to its configuration first (`up`), or the release would go where requests are.", traffic.Asked, s.Target)
 		}
 		if old := t.State; old != nil {
 			if !old.Phase.Ended() {

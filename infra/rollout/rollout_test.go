@@ -515,6 +515,7 @@ func TestRefused(t *testing.T) {
 	}{
 		"weights of another":    {func(w *world, _ *Release, _ *Plan) { w.split.Weights = Weights{stacks.Blue: 60, stacks.Green: 40} }, "no rollout has set them"},
 		"no former release":     {func(w *world, _ *Release, _ *Plan) { w.split.Images[stacks.Blue] = "" }, "no release"},
+		"a route of its own":    {func(w *world, _ *Release, _ *Plan) { w.asked = Weights{stacks.Blue: 0, stacks.Green: 100} }, "the route divides"},
 		"the same release":      {func(_ *world, r *Release, _ *Plan) { r.Image = oldImage }, "serves already"},
 		"no version":            {func(_ *world, r *Release, _ *Plan) { r.Version = "" }, "has a version"},
 		"stages that shrink":    {func(_ *world, _ *Release, p *Plan) { p.Stages[1].Percent = 5 }, "stages grow to 100"},
