@@ -53,7 +53,7 @@ func live(t *testing.T, w *world, fuse int) outcome {
 		if s.Phase.Ended() {
 			return outcome{s.Phase, s.Stage, fmt.Sprint(w.split.Images), fmt.Sprint(w.shifts()), w.lost}
 		}
-		w.advance(5 * time.Minute)
+		w.advance(10 * time.Minute)
 	}
 	t.Fatalf("point %d: it never ends", fuse)
 	return outcome{}
