@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"context"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -10,7 +9,6 @@ import (
 	"coditect.ai/platform/infra/cloud"
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/program"
-	"coditect.ai/platform/infra/simcloud"
 	"coditect.ai/platform/infra/simcloud/store"
 	"coditect.ai/platform/stacks"
 )
@@ -25,22 +23,8 @@ const (
 // cluster is gone, forgets what was in it, builds it anew phase by phase, and
 // leaves the environment as the file says.
 func TestStackOfARecovery(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the engine takes its time")
-	}
-	if _, err := exec.LookPath("pulumi"); err != nil {
-		t.Skip("no Pulumi on PATH: `make pulumi` builds it")
-	}
-	simulated, err := simcloud.Open(simcloud.Options{Directory: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := simulated.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w := &world{cloud: simulated, home: t.TempDir(), env: stacks.Dev}
+	w := begin(t, stacks.Dev, program.Deploy)
+	simulated := w.cloud
 	s := &cloud.EngineStack{
 		Open: func(context.Context) (*engine.Stack, error) { return w.open(t, nil), nil }, //nolint:contextcheck // the test has its own
 		Dir:  w.home, Address: program.OutputAddress, Kubeconfig: program.OutputKubeconfig, Say: t.Logf,
