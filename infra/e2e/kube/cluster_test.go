@@ -129,29 +129,32 @@ func nodes(t *testing.T, plan string) []object {
 }
 
 // volumes are what the storage driver would make for the plan's claims, no more.
+// As the driver's own, each is the volume of its one claim: otherwise a pod that is
+// placed before its volume is seen to be there waits for a driver for ever.
 func volumes(all []object) []object {
 	var made []object
-	provide := func(claim string, spec object) {
+	provide := func(of object, claim string, spec object) {
 		made = append(made, object{
 			"apiVersion": "v1", "kind": "PersistentVolume", "metadata": object{"name": "pv-" + claim},
 			"spec": object{
 				"capacity": child(spec, "resources", "requests"), "accessModes": spec["accessModes"],
 				"storageClassName": spec["storageClassName"], "persistentVolumeReclaimPolicy": "Retain",
-				"csi": object{"driver": "pd.csi.storage.gke.io", "volumeHandle": "pv-" + claim},
+				"claimRef": object{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": child(of, "metadata")["namespace"], "name": claim},
+				"csi":      object{"driver": "pd.csi.storage.gke.io", "volumeHandle": "pv-" + claim},
 			},
 		})
 	}
 	for _, o := range all {
 		switch _, kind := controlplane.Kind(o); kind {
 		case "PersistentVolumeClaim":
-			provide(controlplane.Name(o), child(o, "spec"))
+			provide(o, controlplane.Name(o), child(o, "spec"))
 		case "StatefulSet":
 			spec := child(o, "spec")
 			templates, _ := spec["volumeClaimTemplates"].([]any)
 			for _, template := range templates {
 				for i := range int(spec["replicas"].(float64)) {
 					claim := template.(object)
-					provide(fmt.Sprintf("%s-%s-%d", controlplane.Name(claim), controlplane.Name(o), i), child(claim, "spec"))
+					provide(o, fmt.Sprintf("%s-%s-%d", controlplane.Name(claim), controlplane.Name(o), i), child(claim, "spec"))
 				}
 			}
 		}
