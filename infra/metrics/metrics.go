@@ -27,8 +27,6 @@ var ErrNoData = errors.New("no data")
 const (
 	// maxAnswer bounds what is read of one answer, in bytes.
 	maxAnswer = 16 << 20
-	// maxPoints bounds how many points a series has.
-	maxPoints = 1000
 	// leastAge is the youngest that a scrape counts as too old.
 	leastAge = 10 * time.Second
 )

@@ -137,38 +137,6 @@ func TestSampleIsNeverMadeUp(t *testing.T) {
 
 	late := open(t, metrics.Options{Address: address, Now: func() time.Time { return time.Now().Add(2 * time.Minute) }})
 	refused(t, late, "untimed", window, "the newest scrape was")
-	if _, err := late.Series(t.Context(), "absent", time.Now().Add(-time.Minute), time.Now(), time.Second); !errors.Is(err, metrics.ErrNoData) {
-		t.Errorf("the series of a slot that is not there: %v", err)
-	}
-}
-
-func TestSeriesHasGapsWhereNothingIsKnown(t *testing.T) {
-	t.Parallel()
-	process := metricstest.Run(t, namespace, "blue", "blue-1")
-	process.Answer(1, 200, 80*time.Millisecond)
-	process.Answer(1, 500, 80*time.Millisecond)
-	p := open(t, metrics.Options{Address: metricstest.Start(t, process)})
-	began := time.Now()
-	for deadline := began.Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		process.Answer(60, 200, 80*time.Millisecond)
-		process.Answer(20, 500, 80*time.Millisecond)
-		points, err := p.Series(t.Context(), "blue", began.Add(-time.Minute), time.Now(), time.Second)
-		if last := len(points) - 1; err == nil && points[last].Rate > 0 && points[last].Errors > 0.2 {
-			if points[last].Errors > 0.3 || points[last].P99 <= 0 || points[last].P99 > 100*time.Millisecond {
-				t.Errorf("the last point is %+v", points[last])
-			}
-			if points[0].At.Before(began.Add(-2 * time.Second)) {
-				t.Errorf("there is a point at %s, and Prometheus started later", points[0].At)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no point with requests: %+v, %v", points, err)
-		}
-	}
-	if _, err := p.Series(t.Context(), "blue", began.Add(-time.Hour), began, time.Second); err == nil {
-		t.Error("a series of 3600 points is no error")
-	}
 }
 
 // TestPrometheusOutOfReach: it is down, it hangs, it is another server, it answers nonsense.
@@ -192,9 +160,6 @@ func TestPrometheusOutOfReach(t *testing.T) {
 		s, err := p.Sample(t.Context(), "blue", window)
 		if err == nil || errors.Is(err, metrics.ErrNoData) || s != (metrics.Sample{}) {
 			t.Errorf("%s: %+v, %v", name, s, err)
-		}
-		if _, err := p.Series(t.Context(), "blue", time.Now().Add(-time.Minute), time.Now(), time.Second); err == nil || errors.Is(err, metrics.ErrNoData) {
-			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

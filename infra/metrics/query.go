@@ -40,11 +40,6 @@ func (s selectors) counted(selector string, window time.Duration, at time.Time) 
 		selector, selector, before, began, s.up(), before, selector, promDuration("[%s]", window))
 }
 
-// rate is each counter's growth a second, over a window at each point.
-func rate(selector string, window time.Duration) string {
-	return fmt.Sprintf("rate(%s%s)", selector, promDuration("[%s]", window))
-}
-
 func following(more string) string {
 	if more == "" {
 		return ""
