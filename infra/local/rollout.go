@@ -123,19 +123,8 @@ func (e *Environment) reconfigure(ctx context.Context, next release, only ...str
 	if err != nil {
 		return err
 	}
-	done, err := e.begin()
-	if err != nil {
-		return err
-	}
-	if doubtful {
-		if err := e.heal(ctx, s); err != nil {
-			return err
-		}
-	}
-	if _, err := e.update(ctx, s, only...); err != nil {
-		return err
-	}
-	return done()
+	_, err = e.bring(ctx, s, doubtful, only...)
+	return err
 }
 
 // Metrics is the database of what the environment's pods tell of themselves.

@@ -88,23 +88,29 @@ func (e *Environment) apply(ctx context.Context, next func(image string) release
 	if err := e.portIsFree(ctx, cloud, s, patience); err != nil {
 		return err
 	}
-	done, err := e.begin()
+	changes, err := e.bring(ctx, s, doubtful)
 	if err != nil {
-		return err
-	}
-	if doubtful {
-		if err := e.heal(ctx, s); err != nil {
-			return err
-		}
-	}
-	changes, err := e.update(ctx, s)
-	if err != nil {
-		return err
-	}
-	if err := done(); err != nil {
 		return err
 	}
 	return after(cloud, s, changes)
+}
+
+// bring updates the environment, or what the targets match of it, after healing a
+// state that is in doubt. It is marked as under way until it has ended well.
+func (e *Environment) bring(ctx context.Context, s *engine.Stack, doubtful bool, targets ...string) (changes int, err error) {
+	done, err := e.begin()
+	if err != nil {
+		return 0, err
+	}
+	if doubtful {
+		if err := e.heal(ctx, s); err != nil {
+			return 0, err
+		}
+	}
+	if changes, err = e.update(ctx, s, targets...); err != nil {
+		return changes, err
+	}
+	return changes, done()
 }
 
 // jwtSecret is the secret that signs access tokens; the program names it so in every environment.
