@@ -82,10 +82,7 @@ func retireStart() *cobra.Command {
 		var state *retire.State
 		if err := operation(cmd, env, func(ctx context.Context) error {
 			state, err = r.Start(ctx, retire.PlanOf(settings))
-			if _, busy := errors.AsType[*workflow.HeldError](err); busy {
-				return held(err)
-			}
-			return failed(cmd, state, err)
+			return decided(cmd, retireTrouble(state), err)
 		}); err != nil {
 			return err
 		}
@@ -110,7 +107,7 @@ func retireTick() *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), "There is no retirement of API v2.")
 				return nil
 			}
-			if err := failed(cmd, state, err); err != nil {
+			if err := tickError(cmd, retireTrouble(state), err); err != nil {
 				return err
 			}
 			if err := told(cmd, state); err != nil || !*follow || state != nil && state.Ended != nil {
@@ -169,10 +166,7 @@ func retireDecision(name, short string, reasoned bool, do func(context.Context, 
 		}
 		return operation(cmd, env, func(ctx context.Context) error {
 			state, err := do(ctx, r, *reason)
-			if _, busy := errors.AsType[*workflow.HeldError](err); busy {
-				return held(err)
-			}
-			if err := failed(cmd, state, err); err != nil {
+			if err := decided(cmd, retireTrouble(state), err); err != nil {
 				return err
 			}
 			state.Text(cmd.OutOrStdout(), tick.Style(terminal()))
@@ -182,16 +176,12 @@ func retireDecision(name, short string, reasoned bool, do func(context.Context, 
 	return cmd
 }
 
-// failed is an error that is not part of the state, which tells its own; somebody else's tick is no failure.
-func failed(cmd *cobra.Command, state *retire.State, err error) error {
-	if other, held := errors.AsType[*workflow.HeldError](err); held {
-		fmt.Fprintf(cmd.ErrOrStderr(), "coditect: %v.\n", other)
-		return nil
+// retireTrouble is what the last tick of a retirement could not do.
+func retireTrouble(state *retire.State) string {
+	if state == nil {
+		return ""
 	}
-	if err != nil && (state == nil || state.Trouble == "" || cmd.Context().Err() != nil) {
-		return err
-	}
-	return nil
+	return state.Trouble
 }
 
 // told shows the state that an operation came to, if it came to any.

@@ -14,7 +14,6 @@ import (
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/rollout"
-	"coditect.ai/platform/infra/workflow"
 )
 
 // waitForTick is how long an operation waits for a tick of somebody else to end.
@@ -85,7 +84,7 @@ func rolloutStart() *cobra.Command {
 		var state *rollout.State
 		if err := operation(cmd, s.local, func(ctx context.Context) error {
 			state, err = s.rollouts.Start(ctx, release, plan)
-			return decided(cmd, state, err)
+			return decided(cmd, rolloutTrouble(state), err)
 		}); err != nil {
 			return err
 		}
@@ -109,7 +108,7 @@ func rolloutTick() *cobra.Command {
 			fmt.Fprintf(cmd.OutOrStdout(), "There is no rollout in %s.\n", s.name)
 			return nil
 		}
-		if err := tickError(cmd, state, err); err != nil {
+		if err := tickError(cmd, rolloutTrouble(state), err); err != nil {
 			return err
 		}
 		if state == nil { // somebody else ticks
@@ -122,25 +121,12 @@ func rolloutTick() *cobra.Command {
 	return cmd
 }
 
-// tickError tells what a tick could not do and is tried again, and returns what is no such thing.
-func tickError(cmd *cobra.Command, state *rollout.State, err error) error {
-	if other, held := errors.AsType[*workflow.HeldError](err); held {
-		fmt.Fprintf(cmd.ErrOrStderr(), "coditect: %v.\n", other)
-		return nil
+// rolloutTrouble is what the last tick of a rollout could not do.
+func rolloutTrouble(state *rollout.State) string {
+	if state == nil {
+		return ""
 	}
-	if err == nil || state == nil || state.Trouble == "" || cmd.Context().Err() != nil {
-		return err
-	}
-	return nil // it is part of the state, which is told
-}
-
-// decided is as tickError for what a person has asked for: that somebody else was at
-// it all the time means that nothing was done.
-func decided(cmd *cobra.Command, state *rollout.State, err error) error {
-	if _, busy := errors.AsType[*workflow.HeldError](err); busy {
-		return held(err)
-	}
-	return tickError(cmd, state, err)
+	return state.Trouble
 }
 
 // tell shows the state; following, it ticks and shows until nothing more is to be done by a machine.
@@ -157,7 +143,7 @@ func tell(cmd *cobra.Command, s *site, state *rollout.State, follow bool, every 
 		case <-time.After(every):
 		}
 		next, err := s.rollouts.Tick(ctx)
-		if err := tickError(cmd, next, err); err != nil {
+		if err := tickError(cmd, rolloutTrouble(next), err); err != nil {
 			return err
 		}
 		if next == nil {
@@ -273,7 +259,7 @@ func decision(name, short string, reasoned bool, do func(context.Context, *rollo
 		}
 		return operation(cmd, s.local, func(ctx context.Context) error {
 			state, err := do(ctx, s.rollouts, *reason)
-			if err := decided(cmd, state, err); err != nil {
+			if err := decided(cmd, rolloutTrouble(state), err); err != nil {
 				return err
 			}
 			state.Text(cmd.OutOrStdout(), rollout.Style(terminal()))
