@@ -12,6 +12,7 @@ import (
 	"coditect.ai/platform/infra/policy"
 	"coditect.ai/platform/infra/preview"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/revision"
 	"coditect.ai/platform/stacks"
 )
@@ -117,7 +118,7 @@ func (r reversion) update(ctx context.Context, cmd *cobra.Command, env *local.En
 	if r.environment == local.Name {
 		return env.Up(ctx)
 	}
-	stack, err := cloudStack(ctx, env, r.environment, cmd.OutOrStdout())
+	stack, err := cloudStack(ctx, env, r.environment, cmd.OutOrStdout(), program.Deploy)
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"coditect.ai/platform/infra/kube"
 	"coditect.ai/platform/infra/problem"
 )
 
@@ -27,6 +30,14 @@ const (
 var errFindings = errors.New("something was found")
 
 func main() {
+	// In the image of the operator this command is also what a kubeconfig asks for a token.
+	if filepath.Base(os.Args[0]) == kube.Plugin {
+		if err := kube.Credential(os.Stdout, kube.TokenFile, time.Now()); err != nil {
+			fmt.Fprintln(os.Stderr, "coditect: could not "+err.Error())
+			os.Exit(exitFailed)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
 	stop()
@@ -65,6 +76,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), adoptCommand(), doctorCommand(), recoverCommand(), rollbackCommand(), drillCommand(), rolloutCommand(), retireCommand(), consoleCommand(), simcloudCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), adoptCommand(), doctorCommand(), recoverCommand(), rollbackCommand(), drillCommand(), rolloutCommand(), retireCommand(), tickCommand(), consoleCommand(), simcloudCommand())
 	return root
 }

@@ -21,6 +21,7 @@ import (
 	"coditect.ai/platform/infra/console"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/recovery"
 	"coditect.ai/platform/infra/workflow"
 	"coditect.ai/platform/stacks"
@@ -84,7 +85,7 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 // backend, the bucket of its backups, and, when it is there, its cluster.
 func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*target, error) {
 	ctx := cmd.Context()
-	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout())
+	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout(), program.Deploy)
 	if err != nil {
 		return nil, err
 	}
