@@ -111,10 +111,10 @@ func (d *Detour) pass(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
 		return
 	}
-	ended := make(chan error, 2)
+	ended := make(chan struct{}, 2)
 	join := func(to io.Writer, from io.Reader) {
-		_, err := io.Copy(to, from)
-		ended <- err
+		_, _ = io.Copy(to, from) // whichever end breaks, both are told by the end of the connection
+		ended <- struct{}{}
 	}
 	go join(there, buffered)
 	go join(here, there)

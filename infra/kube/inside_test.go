@@ -46,7 +46,7 @@ func TestDetour(t *testing.T) {
 		t.Fatal(err)
 	}
 	plugin := "#!/bin/sh\ncat <<'END'\n" + answer.String() + "END\n"
-	if err := os.WriteFile(filepath.Join(dir, kube.Plugin), []byte(plugin), 0o755); err != nil { //nolint:gosec // a command
+	if err := os.WriteFile(filepath.Join(dir, kube.Plugin), []byte(plugin), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))

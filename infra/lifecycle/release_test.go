@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,10 +123,23 @@ func TestStackOfARelease(t *testing.T) {
 	if last, err := s.Last(ctx); err != nil || last["servicePreStop"] != "15s" || last["gatewayTimeout"] != "30s" || last["gatewayWeightGreen"] != "25" || last["serviceImageGreen"] != next {
 		t.Errorf("the backend has recorded %v, %v", last, err)
 	}
+	// Its file can be brought to what releases have made, and then differs in nothing.
+	fresh, edited = true, nil
+	if err := s.Load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	fresh = false // from now on it keeps what is written into it
+	behind, err := s.TakeOver(ctx)
+	if want := []string{"serviceImageGreen", "gatewayWeightBlue", "gatewayWeightGreen"}; err != nil || !slices.Equal(slices.Sorted(slices.Values(behind)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("taken over is %v, %v", behind, err)
+	}
+	if behind, err := s.TakeOver(ctx); err != nil || len(behind) > 0 {
+		t.Errorf("taken over again is %v, %v", behind, err)
+	}
+	quiet("the outcome was taken over")
 	if err := r.Shift(ctx, rollout.Weights{stacks.Blue: 100, stacks.Green: 0}); err != nil {
 		t.Fatal(err)
 	}
-	fresh, edited = false, nil
 	if err := s.Load(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -276,9 +276,9 @@ func (o *operator) schedule(ctx *pulumi.Context) error {
 }
 
 func (o *operator) template() *corev1.PodTemplateSpecArgs {
-	container := func(name string, args ...string) corev1.ContainerArgs {
+	container := func(name string) corev1.ContainerArgs {
 		return corev1.ContainerArgs{
-			Name: pulumi.String(name), Image: pulumi.String(o.Image), Args: pulumi.ToStringArray(args),
+			Name: pulumi.String(name), Image: pulumi.String(o.Image),
 			WorkingDir:      pulumi.String(work + "/coditect"),
 			Resources:       Size.Resources(),
 			SecurityContext: pod.ContainerSecurity(),
@@ -288,7 +288,8 @@ func (o *operator) template() *corev1.PodTemplateSpecArgs {
 	unpack := container("checkout")
 	unpack.Command = pulumi.ToStringArray([]string{"/bin/sh", "-c", "mkdir -p " + work + "/tmp " + work + "/home && cp -R " + checkout + " " + work})
 	unpack.WorkingDir, unpack.Resources = pulumi.String("/"), pod.Small.Resources()
-	tick := container("tick", "tick", "--env", o.Environment, "--scheduled")
+	tick := container("tick")
+	tick.Args = pulumi.ToStringArray([]string{"tick", "--env", o.Environment, "--scheduled"})
 	tick.Env = append(corev1.EnvVarArray{
 		pod.Value("HOME", work+"/home"), pod.Value("TMPDIR", work+"/tmp"), pod.Value("PULUMI_HOME", work+"/home/.pulumi"),
 		pod.Value("PULUMI_BACKEND_URL", o.Backend), pod.Value("PULUMI_CONFIG_PASSPHRASE_FILE", o.PassphraseFile),

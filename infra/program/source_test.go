@@ -30,7 +30,7 @@ func TestSource(t *testing.T) {
 		}
 	}
 	var packages []string
-	for _, name := range strings.Fields(string(listed)) {
+	for name := range strings.FieldsSeq(string(listed)) {
 		if dir, ours := strings.CutPrefix(name, "coditect.ai/platform/"); ours {
 			packages = append(packages, dir)
 			write(dir+"/some.go", "package some")

@@ -32,7 +32,7 @@ const (
 	// MailPassword is that of the user who sends the service's letters.
 	MailPassword = "mail-password"
 	// Passphrase is that of the secrets in Pulumi's state, for who ticks releases.
-	Passphrase = "pulumi-passphrase"
+	Passphrase = "pulumi-passphrase" //nolint:gosec // a name
 )
 
 const (

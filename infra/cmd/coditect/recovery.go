@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/bucket"
 	"coditect.ai/platform/infra/cloud"
 	"coditect.ai/platform/infra/console"
@@ -48,6 +49,8 @@ type target struct {
 	name  string
 	local *local.Environment // finds the repository, whatever the environment
 	store workflow.Store
+	// proofs are those by which the cloud tells how old the last proven restore is; nil elsewhere.
+	proofs workflow.Store
 	// next is the generation of the database that a recovery which begins now fills; 0 where there are none.
 	next func() int
 	// take prepares the environment for a run, new or unfinished.
@@ -103,7 +106,7 @@ func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*targ
 		Connect: connect,
 	})
 	return &target{
-		Environment: e, name: name, local: env, store: backups.Store("operations"), next: e.Next, present: e.Counted,
+		Environment: e, name: name, local: env, store: backups.Store(stacks.Operations), proofs: backups.Store(backup.Proofs), next: e.Next, present: e.Counted,
 		take: func(s recovery.State) { e.Generation, e.Replace = s.Generation, s.Replace },
 	}, nil
 }
@@ -234,7 +237,13 @@ func (t *target) rebuild(ctx context.Context, cmd *cobra.Command, s recovery.Sta
 	if err != nil {
 		return held(err)
 	}
-	return publish(ctx, cmd, t.local, t.store, recovery.Of(t.name, p))
+	r := recovery.Of(t.name, p)
+	if t.proofs != nil {
+		if err := r.Prove(ctx, t.proofs); err != nil {
+			return err
+		}
+	}
+	return publish(ctx, cmd, t.local, t.store, r)
 }
 
 // halfRecovered refuses to let traffic to records that a recovery has not proven yet.
