@@ -58,6 +58,7 @@ type target struct {
 // recovering adds --env to cmd and returns what opens the environment.
 func recovering(cmd *cobra.Command) func() (*target, error) {
 	name := cmd.Flags().String("env", local.Name, "the environment: local, dev, staging or prod")
+	asCommitted := cmd.Flags().Bool("as-committed", false, "in the cloud: run the releases of the environment's file, though the last update had others")
 	return func() (*target, error) {
 		env, err := local.Open(".", cmd.OutOrStdout())
 		if err != nil {
@@ -67,7 +68,7 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 		case !e.Known():
 			return nil, problem.New(nil, "there is no environment %q: it is one of %v.", *name, stacks.Environments())
 		case e.Cloud():
-			return cloudTarget(cmd, env, *name)
+			return cloudTarget(cmd, env, *name, *asCommitted)
 		}
 		return &target{
 			Environment: env, name: *name, local: env, store: recoveryStore(env),
@@ -82,7 +83,7 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 
 // cloudTarget opens an environment of the cloud: its stack in the operator's own
 // backend, the bucket of its backups, and, when it is there, its cluster.
-func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*target, error) {
+func cloudTarget(cmd *cobra.Command, env *local.Environment, name string, asCommitted bool) (*target, error) {
 	ctx := cmd.Context()
 	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout())
 	if err != nil {
@@ -99,7 +100,7 @@ func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*targ
 	}
 	e := cloud.New(cloud.Options{
 		Stack: stack, Bucket: backups, Ready: secrets.Ready,
-		Connect: connect,
+		Connect: connect, AsCommitted: asCommitted,
 	})
 	return &target{
 		Environment: e, name: name, local: env, store: backups.Store("operations"), next: e.Next, present: e.Counted,
