@@ -46,13 +46,18 @@ func LastProven(ctx context.Context, store workflow.Store) (Proven, error) {
 	return p, nil
 }
 
-// Record keeps the report's restore as the last proven one.
-func (r Report) Record(ctx context.Context, store workflow.Store) error {
+// Proven is the report's restore.
+func (r Report) Proven() Proven {
 	p := Proven{At: r.Ended, Backup: r.Backup.ID, RPO: r.RPO, RTO: r.RTO, OK: true, By: r.Kind}
 	for _, n := range r.Found.Counts {
 		p.Records += n
 	}
-	content, err := json.Marshal(p)
+	return p
+}
+
+// Record keeps the report's restore as the last proven one.
+func (r Report) Record(ctx context.Context, store workflow.Store) error {
+	content, err := json.Marshal(r.Proven())
 	if err != nil {
 		return fmt.Errorf("encode the proven restore: %w", err)
 	}

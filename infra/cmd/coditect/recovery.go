@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/bucket"
 	"coditect.ai/platform/infra/cloud"
 	"coditect.ai/platform/infra/console"
@@ -51,6 +53,8 @@ type target struct {
 	next func() int
 	// take prepares the environment for a run, new or unfinished.
 	take func(recovery.State)
+	// record keeps a restore as proven.
+	record func(context.Context, recovery.Report) error
 	// present is what the environment holds, and the moment at which that was so.
 	present func(context.Context) (contract.Inventory, time.Time, error)
 }
@@ -73,6 +77,7 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 		return &target{
 			Environment: env, name: *name, local: env, store: recoveryStore(env),
 			next: func() int { return 0 }, take: func(recovery.State) {},
+			record: func(ctx context.Context, r recovery.Report) error { return r.Record(ctx, recoveryStore(env)) },
 			present: func(ctx context.Context) (contract.Inventory, time.Time, error) {
 				now, err := env.Check(ctx)
 				return now.Inventory, time.Now(), err
@@ -104,6 +109,9 @@ func cloudTarget(cmd *cobra.Command, env *local.Environment, name string, asComm
 	})
 	return &target{
 		Environment: e, name: name, local: env, store: backups.Store("operations"), next: e.Next, present: e.Counted,
+		record: func(ctx context.Context, r recovery.Report) error {
+			return cloud.Prove(ctx, backups.Store(strings.TrimSuffix(backup.Proofs, "/")), r.Proven())
+		},
 		take: func(s recovery.State) { e.Generation, e.Replace = s.Generation, s.Replace },
 	}, nil
 }
@@ -234,7 +242,11 @@ func (t *target) rebuild(ctx context.Context, cmd *cobra.Command, s recovery.Sta
 	if err != nil {
 		return held(err)
 	}
-	return publish(ctx, cmd, t.local, t.store, recovery.Of(t.name, p))
+	r := recovery.Of(t.name, p)
+	if err := t.record(ctx, r); err != nil {
+		return err
+	}
+	return publish(cmd, t.local, r)
 }
 
 // halfRecovered refuses to let traffic to records that a recovery has not proven yet.
@@ -320,7 +332,11 @@ func drillCommand() *cobra.Command {
 			if err != nil {
 				return held(err)
 			}
-			return publish(ctx, cmd, env, store, recovery.OfDrill(local.Name, p))
+			r := recovery.OfDrill(local.Name, p)
+			if err := r.Record(ctx, store); err != nil {
+				return err
+			}
+			return publish(cmd, env, r)
 		})
 	}
 	return cmd
@@ -361,11 +377,8 @@ func watch(out io.Writer, indent string) func(workflow.Event) {
 	}
 }
 
-// publish records the proven restore, writes the report and tells it.
-func publish(ctx context.Context, cmd *cobra.Command, env *local.Environment, store workflow.Store, r recovery.Report) error {
-	if err := r.Record(ctx, store); err != nil {
-		return err
-	}
+// publish writes the report and tells it.
+func publish(cmd *cobra.Command, env *local.Environment, r recovery.Report) error {
 	dir := filepath.Join(recoveryDir(env, r.Environment), "reports")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write the report: %w", err)
