@@ -442,6 +442,11 @@ func fillRecovery(ctx context.Context, env *local.Environment, s *console.Snapsh
 	if err != nil {
 		return err
 	}
-	s.Proven = &console.Proven{At: p.At, Backup: p.Backup, RPO: p.RPO, RTO: p.RTO, OK: p.OK}
+	s.Proven = proven(p)
 	return nil
+}
+
+// proven is a proven restore as the page shows it.
+func proven(p recovery.Proven) *console.Proven {
+	return &console.Proven{At: p.At, Backup: p.Backup, RPO: p.RPO, RTO: p.RTO, OK: p.OK}
 }

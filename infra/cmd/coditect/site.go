@@ -31,6 +31,8 @@ type site struct {
 	settings stacks.Settings
 	rollouts *rollout.Rollouts
 	legacy   *cloud.Legacy // of an environment in the cloud
+	// outputs are those of the last update of an environment in the cloud.
+	outputs func(context.Context) (cloud.Outputs, error)
 	// before is the store of the environment that a release must have gone through, nil without one.
 	before func(context.Context) (workflow.Store, error)
 }
@@ -137,7 +139,7 @@ func openCloudSite(ctx context.Context, env *local.Environment, name string, out
 	if err != nil {
 		return nil, err
 	}
-	s := &site{name: name, local: env, settings: stack.Settings()}
+	s := &site{name: name, local: env, settings: stack.Settings(), outputs: stack.Outputs}
 	project := s.settings.Cloud.ProjectID
 	store, err := rolloutBucket(ctx, s.settings)
 	if err != nil {
