@@ -122,16 +122,16 @@ func (c *checking) visit(r *Reader, p kv.Pair) error {
 	return nil
 }
 
-func (f *Report) add(e entry, of form, problem error) {
-	if f.Counts == nil {
-		f.Counts = map[string]int{}
+func (r *Report) add(e entry, of form, problem error) {
+	if r.Counts == nil {
+		r.Counts = map[string]int{}
 	}
-	f.Counts[of.kind]++
+	r.Counts[of.kind]++
 	if problem == nil {
 		return
 	}
-	if f.Disagree++; len(f.Problems) < maxProblems {
-		f.Problems = append(slices.Clip(f.Problems), sentence(e, of, problem))
+	if r.Disagree++; len(r.Problems) < maxProblems {
+		r.Problems = append(slices.Clip(r.Problems), sentence(e, of, problem))
 	}
 }
 

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"coditect.ai/platform/app/contract"
+	"coditect.ai/platform/infra/backup"
 	"coditect.ai/platform/infra/bucket"
 	"coditect.ai/platform/infra/cloud"
 	"coditect.ai/platform/infra/console"
 	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/recovery"
 	"coditect.ai/platform/infra/rollout"
 	"coditect.ai/platform/infra/service"
 	"coditect.ai/platform/infra/tick"
@@ -206,7 +208,7 @@ func (o *overview) recovery(ctx context.Context, s *console.Snapshot) error {
 	for _, m := range slices.Backward(all[max(0, len(all)-shownBackups):]) {
 		s.Backups = append(s.Backups, console.Backup{ID: m.ID, At: m.CreatedAt})
 	}
-	p, err := cloud.LastProven(ctx, o.bucket)
+	p, err := recovery.NewestProof(ctx, o.bucket, backup.Proofs)
 	if errors.Is(err, workflow.ErrAbsent) {
 		return nil
 	}

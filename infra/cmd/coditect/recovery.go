@@ -110,7 +110,7 @@ func cloudTarget(cmd *cobra.Command, env *local.Environment, name string, asComm
 	return &target{
 		Environment: e, name: name, local: env, store: backups.Store("operations"), next: e.Next, present: e.Counted,
 		record: func(ctx context.Context, r recovery.Report) error {
-			return cloud.Prove(ctx, backups.Store(strings.TrimSuffix(backup.Proofs, "/")), r.Proven())
+			return r.Proven().Keep(ctx, backups.Store(strings.TrimSuffix(backup.Proofs, "/")))
 		},
 		take: func(s recovery.State) { e.Generation, e.Replace = s.Generation, s.Replace },
 	}, nil
