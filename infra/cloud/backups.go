@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,8 +56,9 @@ func moment(id string) (name string, at time.Time, err error) {
 }
 
 // Inspect reads the moment's version and the last count before it, and verifies
-// that there is a backup of that name and the secret that its records need. That
-// the backup reaches the version, FoundationDB itself says before it restores.
+// that there is a backup of that name and the secret that its records need, and
+// that the file says the releases which ran last. That the backup reaches the
+// version, FoundationDB itself says before it restores.
 func (e *Environment) Inspect(ctx context.Context, m contract.Manifest) (contract.Manifest, error) {
 	name, at, err := moment(m.ID)
 	if err != nil {
@@ -88,7 +90,29 @@ func (e *Environment) Inspect(ctx context.Context, m contract.Manifest) (contrac
 	if err := e.Ready(ctx, secrets.JWT); err != nil {
 		return m, err
 	}
-	return m, nil
+	return m, e.upToDate(ctx)
+}
+
+// upToDate refuses a file that is older than the last update: what is rebuilt of it
+// would be another release than the one that was lost, on records of that one.
+func (e *Environment) upToDate(ctx context.Context) error {
+	behind, err := e.Stack.Behind(ctx)
+	if err != nil {
+		return err
+	}
+	behind = slices.DeleteFunc(behind, func(d Difference) bool {
+		if d.Key != keyGeneration {
+			return e.AsCommitted
+		}
+		// An abandoned recovery has raised it. Going back is never right: the backup of
+		// a generation is that of no other.
+		last, err := strconv.Atoi(d.Last)
+		return err == nil && e.Stack.Settings().Database.Generation >= last
+	})
+	if len(behind) == 0 {
+		return nil
+	}
+	return problem.New(nil, "the environment's file in this checkout differs from the last update, in %s: take over what was committed since, or set these as they were, then run this again. To rebuild the file's releases all the same: --as-committed.", Differences(behind))
 }
 
 // counted takes over the newest count that is no younger than the moment. Where

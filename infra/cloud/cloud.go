@@ -49,6 +49,8 @@ type Stack interface {
 	// of it those resources alone that the targets match.
 	Update(ctx context.Context, settings map[string]string, targets ...string) (Outputs, error)
 	Outputs(ctx context.Context) (Outputs, error)
+	// Behind are the settings in which the environment's file is older than the last update.
+	Behind(ctx context.Context) ([]Difference, error)
 	// Gone asks the cloud whether the cluster is there no more, or never was.
 	Gone(ctx context.Context) (bool, error)
 	// Refresh makes the state forget what is lost.
@@ -87,6 +89,8 @@ type Options struct {
 	// one is left for it.
 	Generation int
 	Replace    bool
+	// AsCommitted rebuilds what the environment's file says, though the last update had other releases.
+	AsCommitted bool
 	// Poll is the pause between two looks at a Job, 10 s if 0.
 	Poll time.Duration
 	// HTTP asks the service, http.DefaultClient if nil.

@@ -135,10 +135,16 @@ func TestRefusals(t *testing.T) {
 		"no recorded version":      {func(w *world) { w.lose(); clear(w.bucket) }, "no whole backup"},
 		"a damaged record":         {func(w *world) { w.lose(); w.bucket["versions/coditect/"+generation1+".json"] = `{"at":` }, "is damaged"},
 		"a record of another time": {func(w *world) { w.lose(); w.bucket["versions/coditect/"+generation1+".json"] = `{"read_version":1}` }, "is damaged"},
-		"a secret without a value": {func(w *world) { w.lose(); w.noSecret = true }, "no value"},
-		"a restore that fails":     {func(w *world) { w.lose(); w.broken = "foundationdb-restore" }, "non-empty"},
-		"a check that cannot run":  {func(w *world) { w.lose(); w.broken = "coditect-check" }, "wrote no result"},
-		"records that disagree":    {func(w *world) { w.lose(); w.faults = 2 }, "disagree with each other in 2 places"},
+		"another release than the last": {func(w *world) {
+			w.lose()
+			w.applied["serviceImageBlue"] = "registry.example/api@sha256:" + strings.Repeat("2", 64)
+		}, "serviceImageBlue (registry.example/api@sha256:1111"},
+		"weights that are older":    {func(w *world) { w.lose(); w.applied["gatewayWeightBlue"] = "0" }, "gatewayWeightBlue (not set"},
+		"a generation that is over": {func(w *world) { w.lose(); w.applied["databaseGeneration"] = "3" }, "databaseGeneration (not set"},
+		"a secret without a value":  {func(w *world) { w.lose(); w.noSecret = true }, "no value"},
+		"a restore that fails":      {func(w *world) { w.lose(); w.broken = "foundationdb-restore" }, "non-empty"},
+		"a check that cannot run":   {func(w *world) { w.lose(); w.broken = "coditect-check" }, "wrote no result"},
+		"records that disagree":     {func(w *world) { w.lose(); w.faults = 2 }, "disagree with each other in 2 places"},
 		"far fewer than were counted": {func(w *world) {
 			w.lose()
 			w.bucket["manifests/coditect/2026-11-26T01:41:00Z.json"] = `{"inventory":{"counts":{"users":9},"fingerprint":"sha256:x","read_version":4600,"exact":true}}`
@@ -168,6 +174,31 @@ func TestRefusals(t *testing.T) {
 				w.final(t, p)
 			}
 		})
+	}
+}
+
+// Whoever says so rebuilds another release than the last; another's generation, nobody.
+func TestAsCommitted(t *testing.T) {
+	w := newWorld(t)
+	w.lose()
+	e := w.operator(2, false)
+	e.AsCommitted = true
+	m, err := recovery.Choose(t.Context(), e, "latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.applied["serviceImageBlue"] = "registry.example/api@sha256:" + strings.Repeat("2", 64)
+	if _, err := e.Inspect(t.Context(), m); err != nil {
+		t.Errorf("another release: %v", err)
+	}
+	w.applied["databaseGeneration"] = "3"
+	if _, err := e.Inspect(t.Context(), m); err == nil || !strings.Contains(err.Error(), "databaseGeneration") {
+		t.Errorf("a generation that is over: %v", err)
+	}
+	// What an abandoned recovery has raised and not yet made is no older file.
+	w.committed["databaseGeneration"], e.Generation = "4", 5
+	if _, err := e.Inspect(t.Context(), m); err != nil {
+		t.Errorf("a generation ahead: %v", err)
 	}
 }
 

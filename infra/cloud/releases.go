@@ -112,19 +112,12 @@ func (r *Releases) Traffic(ctx context.Context) (rollout.Traffic, error) {
 	if err := cluster.Get(ctx, kube.HTTPRoutes, namespace, gateway.Route, &route); err != nil {
 		return rollout.Traffic{}, err
 	}
-	t := rollout.Traffic{Accepted: accepted(route), Asked: rollout.Weights{}, Weights: rollout.Weights{}}
+	t := rollout.Traffic{Accepted: accepted(route), Asked: weights(route), Weights: rollout.Weights{}}
 	names := map[string]stacks.Slot{}
 	var services []string
 	for _, slot := range stacks.Slots() {
 		name := service.SlotName(string(slot))
 		names[name], services = slot, append(services, name)
-	}
-	for _, rule := range route.Spec.Rules {
-		for _, backend := range rule.BackendRefs {
-			if slot, ours := names[string(backend.Name)]; ours && backend.Weight != nil {
-				t.Asked[slot] = int(*backend.Weight)
-			}
-		}
 	}
 	divided, err := r.Balancer.Weights(ctx, services)
 	if err != nil {
@@ -167,10 +160,7 @@ func (r *Releases) Pods(ctx context.Context, slot stacks.Slot) (rollout.Pods, er
 	if err != nil {
 		return rollout.Pods{}, err
 	}
-	pods := rollout.Pods{Ready: int(deployment.Status.ReadyReplicas)}
-	if deployment.Spec.Replicas != nil {
-		pods.Desired = int(*deployment.Spec.Replicas)
-	}
+	pods := podsOf(deployment)
 	var list corev1.PodList
 	if err := cluster.List(ctx, kube.Pods, namespace, fmt.Sprintf("%s=%s,%s=%s", pod.LabelName, service.App, pod.LabelSlot, slot), &list); err != nil {
 		return rollout.Pods{}, err

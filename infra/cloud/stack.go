@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,8 +60,10 @@ func (s *EngineStack) Commit(ctx context.Context, key, value string) error {
 	return s.Load(ctx)
 }
 
-// Last are the settings of the last update, as the backend has recorded them; the
-// committed ones before the first.
+// errNeverUpdated says that the backend has no update of the stack on record.
+var errNeverUpdated = errors.New("no update is on record")
+
+// Last are the settings of the last update, as the backend has recorded them.
 func (s *EngineStack) Last(ctx context.Context) (map[string]string, error) {
 	history, err := s.stack.History(ctx, historyPage, 1)
 	if err != nil {
@@ -78,7 +81,7 @@ func (s *EngineStack) Last(ctx context.Context) (map[string]string, error) {
 		}
 		return settings, nil
 	}
-	return nil, problem.New(nil, "stack %s was never updated: `pulumi up` comes first.", s.stack.Name())
+	return nil, problem.New(errNeverUpdated, "stack %s was never updated: `pulumi up` comes first.", s.stack.Name())
 }
 
 // historyPage is how many operations are looked through for the last update.
@@ -108,42 +111,64 @@ func (s *EngineStack) Apply(ctx context.Context, settings map[string]string, tar
 	return err
 }
 
+// Difference is a setting in which the environment's file is not what the last update had.
+type Difference struct {
+	Key, Committed, Last string
+}
+
+func (d Difference) String() string {
+	return fmt.Sprintf("%s (%s, and the last update had %s)", d.Key, cmp.Or(d.Committed, "not set"), d.Last)
+}
+
+// Differences tells several.
+func Differences(all []Difference) string {
+	var words []string
+	for _, d := range all {
+		words = append(words, d.String())
+	}
+	return strings.Join(words, ", ")
+}
+
 // Behind are the settings of releases and of API v2, and the database's generation, in which the
 // environment's file is not what the last update had: somebody has changed them
-// since, from another checkout.
-func (s *EngineStack) Behind(ctx context.Context) ([]string, error) {
+// since, from another checkout. There are none before the first update.
+func (s *EngineStack) Behind(ctx context.Context) ([]Difference, error) {
 	last, err := s.Last(ctx)
+	if errors.Is(err, errNeverUpdated) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	committed, err := s.stack.GetAllConfig(ctx)
+	all, err := s.stack.GetAllConfig(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", engine.File(s.stack.Name()), engine.Explain(err))
 	}
-	var behind []string
+	return differences(last, func(key string) string { return all[engine.Key(key).String()].Value }), nil
+}
+
+func differences(last map[string]string, committed func(key string) string) []Difference {
+	var all []Difference
 	for _, key := range append(slots.Keys(), "legacyImage", "legacyRouted", keyGeneration) {
-		if was, set := last[key]; set && committed[engine.Key(key).String()].Value != was && (committed[engine.Key(key).String()].Value != "" || was != defaultOf(key)) {
-			behind = append(behind, key)
+		now := committed(key)
+		if was, set := last[key]; set && now != was && (now != "" || was != defaultOf(key)) {
+			all = append(all, Difference{key, now, was})
 		}
 	}
-	return behind, nil
+	return all
 }
 
 // TakeOver writes into the environment's file what releases, the retirement of API v2
 // and recoveries have made since, and returns the settings in which it was behind.
-func (s *EngineStack) TakeOver(ctx context.Context) ([]string, error) {
+func (s *EngineStack) TakeOver(ctx context.Context) ([]Difference, error) {
 	behind, err := s.Behind(ctx)
 	if err != nil || len(behind) == 0 {
 		return nil, err
 	}
-	last, err := s.Last(ctx)
-	if err != nil {
-		return nil, err
-	}
 	settings := map[string]string{}
-	for _, key := range behind {
-		if settings[key] = last[key]; last[key] == defaultOf(key) {
-			settings[key] = "" // which the file does not say
+	for _, d := range behind {
+		if settings[d.Key] = d.Last; d.Last == defaultOf(d.Key) {
+			settings[d.Key] = "" // which the file does not say
 		}
 	}
 	if err := engine.Commit(s.Dir, s.stack.Name(), settings); err != nil {

@@ -135,6 +135,10 @@ func (w *world) Commit(_ context.Context, key, value string) error {
 	})
 }
 
+func (w *world) Behind(context.Context) ([]Difference, error) {
+	return differences(w.applied, func(key string) string { return w.committed[key] }), nil
+}
+
 func (w *world) Gone(context.Context) (bool, error) { return w.gone, nil }
 
 func (w *world) Refresh(context.Context) error {

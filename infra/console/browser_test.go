@@ -69,10 +69,14 @@ func example(_ context.Context, s *console.Snapshot) error {
 	s.Environments = []console.Environment{
 		{
 			Name: "local", URL: "http://127.0.0.1:8088/api/v5", Health: console.Healthy,
-			Slots: []console.Slot{{Name: "blue", Weight: 90, Share: 0.898, Ready: 2, Desired: 2}, {Name: "green", Weight: 10, Share: 0.102, Ready: 2, Desired: 2}},
+			Slots: []console.Slot{{Name: "blue", Weight: 90, Share: new(0.898), Ready: 2, Desired: 2}, {Name: "green", Weight: 10, Share: new(0.102), Ready: 2, Desired: 2}},
 		},
-		{Name: "staging", URL: "https://staging.coditect.ai/api/v5", Health: console.Down, Detail: "no answer within 2 s"},
+		{
+			Name: "staging", URL: "https://staging.coditect.ai/api/v5", Health: console.Down, Detail: "no answer within 2 s",
+			Slots: []console.Slot{{Name: "coditect-api-v5-blue", Weight: 100, Desired: 2}},
+		},
 	}
+	s.Retirement = &console.Retirement{State: "approval", Text: "waits for approval to leave the route", Waiting: "Waits for approval", Until: now.Add(48 * time.Hour), Attention: "Nobody has used API v2 for a week: approve."}
 	r := &console.Rollout{
 		ID: "r1", Version: "v5.2.0", State: "soaking", Waiting: "10 % until enough requests are judged", Until: now.Add(time.Hour),
 		Stages: []console.Stage{{Name: "prepare", State: "done"}, {Name: "10 %", State: "now"}, {Name: "50 %", State: "next"}, {Name: "100 %", State: "next"}},
@@ -117,7 +121,8 @@ func TestConsoleInARealBrowser(t *testing.T) {
 	if err := chromedp.Run(ctx,
 		chromedp.Navigate(p.url),
 		text("#live", "live"),
-		text("[data-environment=local]", "89.8 %"), text("[data-environment=staging]", "down"),
+		text("[data-environment=local]", "89.8 %"), text("[data-environment=staging]", "down"), text("[data-environment=staging]", "–"),
+		text("#legacy", "API v2 waits for approval to leave the route"), text("#legacy .attention", "Nobody has used API v2"),
 		text("#rollout .now", "10 %"), text("#recovery", "123,456"), text("#operations", "rollout start"),
 		chromedp.Evaluate(`document.querySelectorAll(".plot path").length`, &plots),
 		picture("console"),

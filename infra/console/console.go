@@ -120,7 +120,7 @@ func (c *Console) watch(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		if c.feed.watched() {
-			c.feed.publish(c.look(ctx))
+			c.feed.publish(c.Look(ctx))
 		}
 		select {
 		case <-ctx.Done():
@@ -136,8 +136,8 @@ func (c *Console) watch(ctx context.Context) {
 	}
 }
 
-// look asks every source at the same time; one that fails is named in the snapshot.
-func (c *Console) look(ctx context.Context) Snapshot {
+// Look asks every source at the same time; one that fails is named in the snapshot.
+func (c *Console) Look(ctx context.Context) Snapshot {
 	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 	defer cancel()
 	parts := make([]Snapshot, len(c.options.Sources))
@@ -170,6 +170,9 @@ func (s *Snapshot) merge(part Snapshot) {
 	s.Operations = append(s.Operations, part.Operations...)
 	if part.Rollout != nil {
 		s.Rollout = part.Rollout
+	}
+	if part.Retirement != nil {
+		s.Retirement = part.Retirement
 	}
 	if part.Proven != nil {
 		s.Proven = part.Proven

@@ -14,7 +14,9 @@ type Snapshot struct {
 	Environments []Environment `json:"environments"`
 	// Rollout is the one in progress, or the last; nil if there was none.
 	Rollout *Rollout `json:"rollout"`
-	Backups []Backup `json:"backups"` // the newest first
+	// Retirement is that of API v2; nil if there was none.
+	Retirement *Retirement `json:"retirement"`
+	Backups    []Backup    `json:"backups"` // the newest first
 	// Proven is the last restore that was proven; nil if none was.
 	Proven     *Proven         `json:"proven"`
 	Operations []journal.Entry `json:"operations"` // the newest first
@@ -30,7 +32,8 @@ const (
 	Healthy  = "healthy"
 	Degraded = "degraded" // it serves, and something is wrong
 	Down     = "down"
-	Absent   = "absent" // it is not there
+	Absent   = "absent"  // it is not there
+	Unknown  = "unknown" // it could not be asked
 )
 
 // Environment is how one environment is.
@@ -44,11 +47,12 @@ type Environment struct {
 
 // Slot is one of the two places of a release.
 type Slot struct {
-	Name    string  `json:"name"`
-	Weight  int     `json:"weight"`  // percent of requests that it is to have
-	Share   float64 `json:"share"`   // of requests that it had, 0 to 1
-	Ready   int     `json:"ready"`   // pods
-	Desired int     `json:"desired"` // pods
+	Name   string `json:"name"`
+	Weight int    `json:"weight"` // percent of requests that it is to have
+	// Share of requests that it had, 0 to 1; nil where they are not counted.
+	Share   *float64 `json:"share"`
+	Ready   int      `json:"ready"`   // pods
+	Desired int      `json:"desired"` // pods
 }
 
 // Rollout is a release on its way.
@@ -64,6 +68,17 @@ type Rollout struct {
 	Until     time.Time `json:"until"`
 	Stable    Series    `json:"stable"`
 	Canary    Series    `json:"canary"`
+}
+
+// Retirement is API v2 on its way out.
+type Retirement struct {
+	State string `json:"state"`
+	// Text says in a line what it is at.
+	Text string `json:"text"`
+	// Waiting, Attention and Until are as a rollout's.
+	Waiting   string    `json:"waiting"`
+	Attention string    `json:"attention"`
+	Until     time.Time `json:"until"`
 }
 
 // Stage is one step of a release.
@@ -91,7 +106,7 @@ type Point struct {
 type Backup struct {
 	ID      string    `json:"id"`
 	At      time.Time `json:"at"`
-	Bytes   int64     `json:"bytes"`
+	Bytes   int64     `json:"bytes"` // 0 where that is not known, nor the records
 	Records int64     `json:"records"`
 }
 

@@ -57,11 +57,20 @@ func TestStackOfARecovery(t *testing.T) {
 			t.Errorf("%s %s is there: %t, want %t", kind, name, found, want)
 		}
 	}
+	behind := func(want string) {
+		t.Helper()
+		all, err := s.Behind(ctx)
+		if got := cloud.Differences(all); err != nil || got != want {
+			t.Errorf("the file is behind in %q %v, want %q", got, err, want)
+		}
+	}
 	gone(true) // nothing was ever made
+	behind("")
 	if out := update(nil); out.Address != "https://dev.coditect.ai/api/v5" || !strings.Contains(out.Kubeconfig, "gke-gcloud-auth-plugin") {
 		t.Errorf("put out is %+v", out)
 	}
 	gone(false)
+	behind("")
 	for _, o := range simulated.Objects.Select(func(k store.Key) bool { return k.Kind == clusters || !strings.HasPrefix(k.Kind, "gcp:") }) {
 		if err := simulated.Objects.Delete(o.Key); err != nil {
 			t.Fatal(err)
@@ -83,6 +92,7 @@ func TestStackOfARecovery(t *testing.T) {
 	update(map[string]string{"databaseGeneration": "2"})
 	has(jobs, backup.CheckJob, false)
 	has("apps/Deployment", "coditect-api-v5-blue", true)
+	behind("databaseGeneration (1, and the last update had 2)")
 	if s.Settings().Database.Generation != 1 {
 		t.Errorf("an update changed what is committed: generation %d", s.Settings().Database.Generation)
 	}

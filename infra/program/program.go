@@ -53,7 +53,7 @@ const (
 // Deploy makes the environment that the stack is named after.
 func Deploy(ctx *pulumi.Context) error { return run(ctx, false) }
 
-// Release is as Deploy, for who moves a release: what releases have made may change.
+// Release is as Deploy, for who moves a release, or has looked at what releases have made: that may change.
 func Release(ctx *pulumi.Context) error { return run(ctx, true) }
 
 func run(ctx *pulumi.Context, release bool) error {

@@ -49,15 +49,6 @@ func TestRecover(t *testing.T) {
 	if err != nil || !proven.OK || proven.Backup != m.ID || proven.Records != 2 || proven.RPO != nil {
 		t.Errorf("on record is %+v (%v)", proven, err)
 	}
-	proofs := newMemory()
-	for range 2 { // a command that was cut off says it again
-		if err := r.Prove(t.Context(), proofs); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if content, _, err := proofs.Get(t.Context(), r.Ended.UTC().Format("2006-01-02T15:04:05Z")); err != nil || !bytes.Contains(content, []byte(`"by":"recovery"`)) {
-		t.Errorf("the proof is %s, %v", content, err)
-	}
 	var said bytes.Buffer
 	if err := r.Markdown(&said); err != nil || !strings.Contains(said.String(), "| RPO | not known") {
 		t.Errorf("where nobody knows the moment of the loss, the report says (%v):\n%s", err, &said)

@@ -46,38 +46,20 @@ func LastProven(ctx context.Context, store workflow.Store) (Proven, error) {
 	return p, nil
 }
 
-// proven is the report's restore in the form that is kept of it.
-func (r Report) proven() ([]byte, error) {
+// Proven is the report's restore.
+func (r Report) Proven() Proven {
 	p := Proven{At: r.Ended, Backup: r.Backup.ID, RPO: r.RPO, RTO: r.RTO, OK: true, By: r.Kind}
 	for _, n := range r.Found.Counts {
 		p.Records += n
 	}
-	content, err := json.Marshal(p)
-	if err != nil {
-		return nil, fmt.Errorf("encode the proven restore: %w", err)
-	}
-	return content, nil
-}
-
-// Prove adds the report's restore to the proofs of an environment in the cloud, whose
-// newest tells by its name how old the last proven restore is.
-func (r Report) Prove(ctx context.Context, proofs workflow.Store) error {
-	content, err := r.proven()
-	if err != nil {
-		return err
-	}
-	_, err = proofs.Put(ctx, r.Ended.UTC().Format(time.RFC3339), content, "")
-	if err != nil && !errors.Is(err, workflow.ErrChanged) { // it is there already
-		return fmt.Errorf("add the proof: %w", err)
-	}
-	return nil
+	return p
 }
 
 // Record keeps the report's restore as the last proven one.
 func (r Report) Record(ctx context.Context, store workflow.Store) error {
-	content, err := r.proven()
+	content, err := json.Marshal(r.Proven())
 	if err != nil {
-		return err
+		return fmt.Errorf("encode the proven restore: %w", err)
 	}
 	for { // another may record one at the same moment: the last counts
 		_, version, err := store.Get(ctx, ProvenName)

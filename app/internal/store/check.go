@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -33,32 +34,79 @@ func (r Report) OK() bool { return r.Disagree == 0 }
 // held against its counterparts on the snapshot that it was read from, and as
 // every key is visited, each pair is checked from both ends.
 func (s *Store) Check(ctx context.Context) (Report, error) {
-	c := &checking{}
-	seen, err := s.walk(ctx, c)
+	t := &tallying{}
+	report, seen, err := s.check(ctx, t)
 	if err != nil {
-		return c.done.Report, fmt.Errorf("checking the store: %w", err)
+		return report, fmt.Errorf("checking the store: %w", err)
 	}
-	report := c.done.Report
-	report.Inventory = c.done.tally.inventory(seen)
+	report.Inventory = t.done.inventory(seen)
 	return report, nil
+}
+
+// check lets t take the inventory beside. Where the engine keeps one snapshot,
+// both are of it. Elsewhere the walk only cuts the store into parts, so that the
+// counterparts of several are read at a time: one read after the other, each
+// waiting for the network, would take hours where there are millions of keys.
+func (s *Store) check(ctx context.Context, t *tallying) (Report, walked, error) {
+	if _, long := s.db.(kv.Snapshotter); long {
+		c := &checking{}
+		seen, err := s.walk(ctx, together{t, c})
+		return c.done, seen, err
+	}
+	var all findings
+	seen, err := s.walkParts(ctx, t, func(ctx context.Context, n int, part kv.Range) error {
+		c := &checking{}
+		_, err := s.walkOver(ctx, part, c)
+		all.add(n, c.done)
+		return err
+	})
+	return all.report(), seen, err
+}
+
+// findings are those of parts that end in any order.
+type findings struct {
+	mu       sync.Mutex
+	all      Report
+	problems []placed
+}
+
+type placed struct {
+	part int
+	text string
+}
+
+func (f *findings) add(part int, r Report) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all.Counts == nil {
+		f.all.Counts = map[string]int{}
+	}
+	for kind, n := range r.Counts {
+		f.all.Counts[kind] += n
+	}
+	f.all.Disagree += r.Disagree
+	for _, text := range r.Problems {
+		f.problems = append(f.problems, placed{part, text})
+	}
+	slices.SortStableFunc(f.problems, func(a, b placed) int { return a.part - b.part })
+	f.problems = f.problems[:min(len(f.problems), maxProblems)]
+}
+
+func (f *findings) report() Report {
+	for _, p := range f.problems {
+		f.all.Problems = append(f.all.Problems, p.text)
+	}
+	return f.all
 }
 
 // checking is a walk's visitor: what it found in transactions that have ended,
 // and in the one under way.
-type checking struct{ done, now found }
+type checking struct{ done, now Report }
 
-type found struct {
-	Report
-	tally tally
+func (c *checking) begin() {
+	c.now = c.done // problems are only appended to, beyond the length that the other has
+	c.now.Counts = maps.Clone(c.done.Counts)
 }
-
-func (f found) clone() found {
-	f.Counts = maps.Clone(f.Counts)
-	f.tally = f.tally.clone()
-	return f // problems are only appended to, beyond the length that the other has
-}
-
-func (c *checking) begin() { c.now = c.done.clone() }
 
 func (c *checking) end() error {
 	c.done = c.now
@@ -71,20 +119,19 @@ func (c *checking) visit(r *Reader, p kv.Pair) error {
 		return problem
 	}
 	c.now.add(e, f, problem)
-	c.now.tally.add(r.space, e, f)
 	return nil
 }
 
-func (f *found) add(e entry, of form, problem error) {
-	if f.Counts == nil {
-		f.Counts = map[string]int{}
+func (r *Report) add(e entry, of form, problem error) {
+	if r.Counts == nil {
+		r.Counts = map[string]int{}
 	}
-	f.Counts[of.kind]++
+	r.Counts[of.kind]++
 	if problem == nil {
 		return
 	}
-	if f.Disagree++; len(f.Problems) < maxProblems {
-		f.Problems = append(slices.Clip(f.Problems), sentence(e, of, problem))
+	if r.Disagree++; len(r.Problems) < maxProblems {
+		r.Problems = append(slices.Clip(r.Problems), sentence(e, of, problem))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"maps"
+	"sync"
 	"time"
 
 	"coditect.ai/platform/app/contract"
@@ -70,6 +71,12 @@ func (s *Store) walkIn(ctx context.Context, rest kv.Range, v visitor) (walked, e
 		seen.exact = true
 		return seen, mapped(err)
 	}
+	return s.walkOver(ctx, rest, v)
+}
+
+// walkOver shows v the pairs of a range on one snapshot after the other.
+func (s *Store) walkOver(ctx context.Context, rest kv.Range, v visitor) (walked, error) {
+	seen := walked{}
 	for n, more := 1, true; more; n++ {
 		next := rest
 		err := s.View(ctx, func(r *Reader) (err error) {
@@ -100,10 +107,133 @@ func (r *Reader) seen() (walked, error) {
 	return walked{version: version, schema: schema.Version}, err
 }
 
+// together are visitors of the same walk.
+type together []visitor
+
+func (all together) begin() {
+	for _, v := range all {
+		v.begin()
+	}
+}
+
+func (all together) visit(r *Reader, p kv.Pair) error {
+	for _, v := range all {
+		if err := v.visit(r, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (all together) end() error {
+	for _, v := range all {
+		if err := v.end(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// partWorkers is how many parts of a store are worked on at a time, each in a
+// transaction of its own.
+const partWorkers = 16
+
+// walkParts walks as walk does, and hands each part that was passed to work, of
+// which several run at a time. The parts are numbered in key order and leave
+// nothing out. The first failure ends it all.
+func (s *Store) walkParts(ctx context.Context, v visitor, work func(ctx context.Context, n int, part kv.Range) error) (walked, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	whole := below(s.space.prefix)
+	queue := make(chan part) // the walk waits for whoever works
+	var workers sync.WaitGroup
+	for range partWorkers {
+		workers.Go(func() {
+			for p := range queue {
+				if err := work(ctx, p.n, p.Range); err != nil {
+					cancel(err)
+					return
+				}
+			}
+		})
+	}
+	cut := &cutting{size: s.bounds.page, from: whole.Begin, pass: func(p part) error {
+		select {
+		case queue <- p:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	seen, err := s.walk(ctx, together{v, cut})
+	if err == nil {
+		err = cut.rest(whole.End)
+	}
+	if err != nil {
+		cancel(err) // unless a worker's own came first
+	}
+	close(queue)
+	workers.Wait()
+	return seen, mapped(context.Cause(ctx))
+}
+
+// part is a range of keys, the nth of its walk.
+type part struct {
+	kv.Range
+
+	n int
+}
+
+// cutting is a walk's visitor: it cuts what it passes into parts.
+type cutting struct {
+	size int // keys of a part
+	pass func(part) error
+	n    int    // parts that were passed on
+	from []byte // where the next begins
+
+	now   []kv.Range
+	begun []byte // where the one under way begins
+	keys  int    // that it has
+	last  []byte
+}
+
+func (c *cutting) begin() { c.now, c.begun, c.keys = c.now[:0], c.from, 0 }
+
+func (c *cutting) visit(_ *Reader, p kv.Pair) error {
+	c.last = p.Key
+	if c.keys++; c.keys >= c.size {
+		c.close()
+	}
+	return nil
+}
+
+func (c *cutting) close() {
+	end := kv.KeyRange(c.last).End
+	c.now = append(c.now, kv.Range{Begin: c.begun, End: end})
+	c.begun, c.keys = end, 0
+}
+
+func (c *cutting) end() error {
+	if c.keys > 0 {
+		c.close()
+	}
+	for _, r := range c.now {
+		if err := c.pass(part{r, c.n}); err != nil {
+			return err
+		}
+		c.n++
+	}
+	c.from = c.begun
+	return nil
+}
+
+// rest passes on what lies behind the last key.
+func (c *cutting) rest(end []byte) error { return c.pass(part{kv.Range{Begin: c.from, End: end}, c.n}) }
+
 // walkOn visits what one transaction may take of rest, and returns what is left.
 func (r *Reader) walkOn(ctx context.Context, b bounds, rest kv.Range, v visitor) (left kv.Range, more bool, err error) {
 	size := 0
-	for start := time.Now(); size < b.size && time.Since(start) < walkTime; {
+	for start := time.Now(); size < b.size; {
 		if err := ctx.Err(); err != nil {
 			return rest, true, err
 		}
@@ -115,6 +245,10 @@ func (r *Reader) walkOn(ctx context.Context, b bounds, rest kv.Range, v visitor)
 			size += len(p.Key) + len(p.Value)
 			if err := v.visit(r, p); err != nil {
 				return rest, true, err
+			}
+			if time.Since(start) >= walkTime { // a visit reads, too: where reads are slow, not even a page can be had
+				rest.Begin = kv.KeyRange(p.Key).End
+				return rest, true, nil
 			}
 		}
 		if len(pairs) < b.page {

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"coditect.ai/platform/infra/cloud"
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/policy"
@@ -128,7 +128,7 @@ func (r reversion) update(ctx context.Context, cmd *cobra.Command, env *local.En
 	}
 	if len(behind) > 0 {
 		return problem.New(nil, "%s of this checkout is older than the last update, in %s: an update would take a release or a recovery back. Take over what was committed since, then run this again.",
-			engine.File(r.environment), strings.Join(behind, ", "))
+			engine.File(r.environment), cloud.Differences(behind))
 	}
 	_, err = stack.Update(ctx, nil)
 	return err

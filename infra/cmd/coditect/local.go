@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"coditect.ai/platform/infra/console"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
 )
@@ -56,18 +57,32 @@ func downCommand() *cobra.Command {
 }
 
 func statusCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "status", Short: "Show what of an environment runs", Args: cobra.NoArgs}
-	open := environment(cmd)
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show how an environment is", Args: cobra.NoArgs,
+		Long: `Shows what of the local environment runs; of one in the cloud how it serves, its
+release, the retirement of API v2, and the last proven restore.
+
+Exit code 0: it is as it should be; 3: an environment of the cloud is not healthy,
+something could not be read, or a person is asked to decide; 1: the command failed.`,
+	}
+	open := viewing(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "for machines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		env, err := open()
+		v, err := open()
 		if err != nil {
 			return err
 		}
-		if err := env.Status(cmd.Context(), *asJSON); err != nil || *asJSON {
+		if v.Environment != local.Name {
+			snapshot := console.New(v.Options).Look(cmd.Context())
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
+			return tellSnapshot(cmd.OutOrStdout(), snapshot, *asJSON)
+		}
+		if err := v.local.Status(cmd.Context(), *asJSON); err != nil || *asJSON {
 			return err
 		}
-		return tellProven(cmd, env)
+		return tellProven(cmd, v.local)
 	}
 	return cmd
 }

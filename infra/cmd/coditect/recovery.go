@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,12 +50,12 @@ type target struct {
 	name  string
 	local *local.Environment // finds the repository, whatever the environment
 	store workflow.Store
-	// proofs are those by which the cloud tells how old the last proven restore is; nil elsewhere.
-	proofs workflow.Store
 	// next is the generation of the database that a recovery which begins now fills; 0 where there are none.
 	next func() int
 	// take prepares the environment for a run, new or unfinished.
 	take func(recovery.State)
+	// record keeps a restore as proven.
+	record func(context.Context, recovery.Report) error
 	// present is what the environment holds, and the moment at which that was so.
 	present func(context.Context) (contract.Inventory, time.Time, error)
 }
@@ -62,6 +63,7 @@ type target struct {
 // recovering adds --env to cmd and returns what opens the environment.
 func recovering(cmd *cobra.Command) func() (*target, error) {
 	name := cmd.Flags().String("env", local.Name, "the environment: local, dev, staging or prod")
+	asCommitted := cmd.Flags().Bool("as-committed", false, "in the cloud: run the releases of the environment's file, though the last update had others")
 	return func() (*target, error) {
 		env, err := local.Open(".", cmd.OutOrStdout())
 		if err != nil {
@@ -71,11 +73,12 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 		case !e.Known():
 			return nil, problem.New(nil, "there is no environment %q: it is one of %v.", *name, stacks.Environments())
 		case e.Cloud():
-			return cloudTarget(cmd, env, *name)
+			return cloudTarget(cmd, env, *name, *asCommitted)
 		}
 		return &target{
 			Environment: env, name: *name, local: env, store: recoveryStore(env),
 			next: func() int { return 0 }, take: func(recovery.State) {},
+			record: func(ctx context.Context, r recovery.Report) error { return r.Record(ctx, recoveryStore(env)) },
 			present: func(ctx context.Context) (contract.Inventory, time.Time, error) {
 				now, err := env.Check(ctx)
 				return now.Inventory, time.Now(), err
@@ -86,9 +89,9 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 
 // cloudTarget opens an environment of the cloud: its stack in the operator's own
 // backend, the bucket of its backups, and, when it is there, its cluster.
-func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*target, error) {
+func cloudTarget(cmd *cobra.Command, env *local.Environment, name string, asCommitted bool) (*target, error) {
 	ctx := cmd.Context()
-	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout(), program.Deploy)
+	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout(), program.Release)
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +106,13 @@ func cloudTarget(cmd *cobra.Command, env *local.Environment, name string) (*targ
 	}
 	e := cloud.New(cloud.Options{
 		Stack: stack, Bucket: backups, Ready: secrets.Ready,
-		Connect: connect,
+		Connect: connect, AsCommitted: asCommitted,
 	})
 	return &target{
-		Environment: e, name: name, local: env, store: backups.Store(stacks.Operations), proofs: backups.Store(backup.Proofs), next: e.Next, present: e.Counted,
+		Environment: e, name: name, local: env, store: backups.Store(stacks.Operations), next: e.Next, present: e.Counted,
+		record: func(ctx context.Context, r recovery.Report) error {
+			return r.Proven().Keep(ctx, backups.Store(strings.TrimSuffix(backup.Proofs, "/")))
+		},
 		take: func(s recovery.State) { e.Generation, e.Replace = s.Generation, s.Replace },
 	}, nil
 }
@@ -238,12 +244,10 @@ func (t *target) rebuild(ctx context.Context, cmd *cobra.Command, s recovery.Sta
 		return held(err)
 	}
 	r := recovery.Of(t.name, p)
-	if t.proofs != nil {
-		if err := r.Prove(ctx, t.proofs); err != nil {
-			return err
-		}
+	if err := t.record(ctx, r); err != nil {
+		return err
 	}
-	return publish(ctx, cmd, t.local, t.store, r)
+	return publish(cmd, t.local, r)
 }
 
 // halfRecovered refuses to let traffic to records that a recovery has not proven yet.
@@ -329,7 +333,11 @@ func drillCommand() *cobra.Command {
 			if err != nil {
 				return held(err)
 			}
-			return publish(ctx, cmd, env, store, recovery.OfDrill(local.Name, p))
+			r := recovery.OfDrill(local.Name, p)
+			if err := r.Record(ctx, store); err != nil {
+				return err
+			}
+			return publish(cmd, env, r)
 		})
 	}
 	return cmd
@@ -370,11 +378,8 @@ func watch(out io.Writer, indent string) func(workflow.Event) {
 	}
 }
 
-// publish records the proven restore, writes the report and tells it.
-func publish(ctx context.Context, cmd *cobra.Command, env *local.Environment, store workflow.Store, r recovery.Report) error {
-	if err := r.Record(ctx, store); err != nil {
-		return err
-	}
+// publish writes the report and tells it.
+func publish(cmd *cobra.Command, env *local.Environment, r recovery.Report) error {
 	dir := filepath.Join(recoveryDir(env, r.Environment), "reports")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -438,6 +443,11 @@ func fillRecovery(ctx context.Context, env *local.Environment, s *console.Snapsh
 	if err != nil {
 		return err
 	}
-	s.Proven = &console.Proven{At: p.At, Backup: p.Backup, RPO: p.RPO, RTO: p.RTO, OK: p.OK}
+	s.Proven = proven(p)
 	return nil
+}
+
+// proven is a proven restore as the page shows it.
+func proven(p recovery.Proven) *console.Proven {
+	return &console.Proven{At: p.At, Backup: p.Backup, RPO: p.RPO, RTO: p.RTO, OK: p.OK}
 }

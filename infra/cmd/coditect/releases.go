@@ -4,25 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"coditect.ai/platform/infra/console"
-	"coditect.ai/platform/infra/local"
+	"coditect.ai/platform/infra/retire"
 	"coditect.ai/platform/infra/rollout"
 	"coditect.ai/platform/infra/workflow"
 )
 
-// fillRollout shows the newest rollout.
-func fillRollout(ctx context.Context, env *local.Environment, s *console.Snapshot) error {
-	state, err := rollout.New(rollout.Options{Name: local.Name, Store: workflow.In(rolloutDir(env, local.Name))}).Look(ctx)
-	if errors.Is(err, rollout.ErrNone) {
-		return nil
-	}
-	if err != nil {
+// fillReleases shows the newest rollout and the retirement of API v2, which a store keeps.
+func fillReleases(ctx context.Context, name string, store workflow.Store, s *console.Snapshot) error {
+	state, err := rollout.New(rollout.Options{Name: name, Store: store}).Look(ctx)
+	switch {
+	case err == nil:
+		s.Rollout = shown(state)
+	case !errors.Is(err, rollout.ErrNone):
 		return err
 	}
-	s.Rollout = shown(state)
+	legacy, err := retire.New(retire.Options{Name: name, Store: store}).Look(ctx)
+	switch {
+	case err == nil:
+		s.Retirement = leaving(legacy)
+	case !errors.Is(err, retire.ErrNone):
+		return err
+	}
 	return nil
+}
+
+// leaving is a retirement as the page shows it.
+func leaving(s *retire.State) *console.Retirement {
+	what, until := s.Waiting()
+	if what != "" {
+		what = "Waits for " + what
+	}
+	return &console.Retirement{State: string(s.Phase), Text: s.Headline(), Waiting: what, Until: until, Attention: s.Attention}
 }
 
 // shown is a rollout as the page shows it.
@@ -89,6 +105,27 @@ func rolloutActions(command func(...string) []string) []console.Action {
 			ID: "abort", Title: "Return to the former release", Danger: true, Command: command("rollout", "abort", "--reason", "from the console"),
 			When:        while(rollout.Deploying, rollout.Approval, rollout.Shifting, rollout.Soaking, rollout.Retaining),
 			Consequence: "All requests go to the former release at once.",
+		},
+	}
+}
+
+// retireActions are what can be decided about the retirement of API v2.
+func retireActions(command func(...string) []string) []console.Action {
+	while := func(phases ...retire.Phase) func(console.Snapshot) bool {
+		return func(s console.Snapshot) bool {
+			return s.Retirement != nil && slices.Contains(phases, retire.Phase(s.Retirement.State))
+		}
+	}
+	return []console.Action{
+		{
+			ID: "retire-promote", Title: "Go on with the retirement of API v2", Danger: true, Command: command("retire", "promote"),
+			When:        while(retire.Verifying, retire.Watching, retire.Approval, retire.Settling),
+			Consequence: "What the retirement waits for is over, or approved: API v2 goes one step further out of service. The step after its time without a route is its removal, which is not taken back.",
+		},
+		{
+			ID: "retire-abort", Title: "Bring API v2 back", Command: command("retire", "abort", "--reason", "from the console"),
+			When:        while(retire.Verifying, retire.Scaling, retire.Watching, retire.Approval, retire.Unrouting, retire.Settling),
+			Consequence: "The retirement ends. Pods and route of API v2 come back as they were.",
 		},
 	}
 }

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -260,7 +260,10 @@ takes them over from the last update. An update by an older file is refused.`,
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is as releases have left it.\n", engine.File(s.name))
 			return nil
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is as releases have left it, in %s: commit that file.\n", engine.File(s.name), strings.Join(behind, ", "))
+		for _, d := range behind {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s → %s\n", d.Key, cmp.Or(d.Committed, "not set"), cmp.Or(d.Last, "not set"))
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is as releases have left it: commit that file.\n", engine.File(s.name))
 		return nil
 	}
 	return cmd

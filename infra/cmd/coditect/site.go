@@ -35,6 +35,8 @@ type site struct {
 	// stack and legacy are those of an environment in the cloud.
 	stack  *cloud.EngineStack
 	legacy *cloud.Legacy
+	// outputs are those of the last update of an environment in the cloud.
+	outputs func(context.Context) (cloud.Outputs, error)
 	// before is the store of the environment that a release must have gone through, nil without one.
 	before func(context.Context) (workflow.Store, error)
 }
@@ -141,7 +143,7 @@ func openCloudSite(ctx context.Context, env *local.Environment, name string, out
 	if err != nil {
 		return nil, err
 	}
-	s := &site{name: name, local: env, settings: stack.Settings(), stack: stack}
+	s := &site{name: name, local: env, settings: stack.Settings(), stack: stack, outputs: stack.Outputs}
 	project := s.settings.Cloud.ProjectID
 	store, err := rolloutBucket(ctx, s.settings)
 	if err != nil {

@@ -36,7 +36,7 @@ function bytes(n) {
   return n.toFixed(i && n < 10 ? 1 : 0) + " " + units[i];
 }
 
-const tones = { healthy: "good", degraded: "warn", down: "bad", succeeded: "good", begun: "warn", failed: "bad", interrupted: "warn" };
+const tones = { healthy: "good", degraded: "warn", unknown: "warn", down: "bad", succeeded: "good", begun: "warn", failed: "bad", interrupted: "warn" };
 const badge = (word) => make("span", { class: "state " + (tones[word] || "") }, word);
 
 function table(heads, rows) {
@@ -64,7 +64,7 @@ function environment(e) {
     e.detail ? make("p", {}, e.detail) : null,
     slots.length ? split(slots) : null,
     slots.length ? table([{ text: "slot" }, { text: "weight", class: "number" }, { text: "seen", class: "number" }, { text: "pods", class: "number" }],
-      slots.map((s) => [s.name, s.weight + " %", percent(s.share, 1), `${s.ready} of ${s.desired}`])) : null);
+      slots.map((s) => [s.name, s.weight + " %", s.share === null ? "–" : percent(s.share, 1), `${s.ready} of ${s.desired}`])) : null);
 }
 
 // plot draws a figure of both slots over the same axes.
@@ -92,13 +92,20 @@ function rollout(r, now) {
   return [make("div", { class: "card" },
     make("h3", {}, r.version, badge(r.state)),
     make("ol", { class: "stages" }, ...(r.stages || []).map((s) => make("li", { class: s.state, "aria-current": s.state === "now" ? "step" : null }, s.name))),
-    r.waiting ? make("p", {}, r.waiting + (never(r.until) ? "" : `, until ${new Date(r.until).toLocaleTimeString()}`)) : null,
+    r.waiting ? make("p", {}, r.waiting + (never(r.until) ? "" : `, until ${new Date(r.until).toLocaleString()}`)) : null,
     r.attention ? make("p", { class: "attention", role: "status" }, r.attention) : null,
     make("div", { class: "plots" },
       plot("Errors", r, (p) => p.error_rate, (v) => percent(v, 2)),
       plot("Latency, 99th percentile", r, (p) => p.p99, milliseconds),
       plot("Requests a second", r, (p) => p.requests, (v) => v.toFixed(1))))];
 }
+
+// retirement is that of API v2; most environments have none.
+const retirement = (r) => r
+  ? [make("div", { class: "card", id: "legacy" }, make("h3", {}, "API v2 " + r.text, badge(r.state)),
+    r.waiting ? make("p", {}, r.waiting + (never(r.until) ? "" : `, until ${new Date(r.until).toLocaleString()}`)) : null,
+    r.attention ? make("p", { class: "attention", role: "status" }, r.attention) : null)]
+  : [];
 
 function recovery(s) {
   const proven = s.proven
@@ -108,14 +115,14 @@ function recovery(s) {
   const backups = s.backups || [];
   return [make("div", { class: "pair" }, proven, make("div", { class: "card" }, make("h3", {}, "Backups"),
     backups.length ? table([{ text: "backup" }, { text: "age" }, { text: "records", class: "number" }, { text: "size", class: "number" }],
-      backups.slice(0, 5).map((b) => [make("code", {}, b.id), since(b.at, s.at), b.records.toLocaleString("en"), bytes(b.bytes)])) : none("There is no backup.")))];
+      backups.slice(0, 5).map((b) => [make("code", {}, b.id), since(b.at, s.at), b.bytes ? b.records.toLocaleString("en") : "–", b.bytes ? bytes(b.bytes) : "–"])) : none("There is no backup.")))];
 }
 
 const operations = (s) => (s.operations || []).length
   ? [make("div", { class: "card" }, table([{ text: "when" }, { text: "who", class: "wide" }, { text: "command" }, { text: "outcome" }, { text: "took", class: "number wide" }],
     s.operations.map((o) => [since(o.at, s.at), o.actor, make("code", {}, `${o.command} --env ${o.environment}`),
       make("span", { title: o.detail || null }, badge(o.outcome)), o.seconds ? duration(o.seconds) : "–"])))]
-  : [none("Nothing has been done here yet.")];
+  : [none("Nothing has been done from this checkout yet.")];
 
 function run(s) {
   if (!s.run) return [];
@@ -141,6 +148,7 @@ function draw(s) {
   $("unread").textContent = s.unread ? "Could not be read:\n" + s.unread.join("\n") : "";
   put("environments", s.environments, () => (s.environments || []).map(environment));
   put("rollout", s.rollout, () => rollout(s.rollout, s.at));
+  put("retirement", s.retirement, () => retirement(s.retirement));
   $("recovery").replaceChildren(...recovery(s));
   put("actions", [s.actions, s.run && s.run.running], () => (s.actions || []).map((a) =>
     make("button", { type: "button", id: "do-" + a.id, class: a.danger ? "danger" : null, disabled: Boolean(s.run && s.run.running), onclick: () => ask(s.environment, a) }, a.title)));
