@@ -127,8 +127,8 @@ func (r reversion) update(ctx context.Context, cmd *cobra.Command, env *local.En
 		return err
 	}
 	if len(behind) > 0 {
-		return problem.New(nil, "%s of this checkout is older than the last update, in %s: an update would take a release or a recovery back. Take over what was committed since, then run this again.",
-			engine.File(r.environment), cloud.Differences(behind))
+		return problem.New(nil, "%s of this checkout is older than the last update, in %s: an update would take a release or a recovery back. Take over what was committed since, or what releases have made (`coditect rollout settings --env %s`), then run this again.",
+			engine.File(r.environment), cloud.Differences(behind), r.environment)
 	}
 	_, err = stack.Update(ctx, nil)
 	return err
