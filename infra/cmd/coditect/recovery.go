@@ -70,7 +70,7 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 		}
 		switch e := stacks.Environment(*name); {
 		case !e.Known():
-			return nil, problem.New(nil, "there is no environment %q: it is one of %v.", *name, stacks.Environments())
+			return nil, unknown(*name)
 		case e.Cloud():
 			return cloudTarget(cmd, env, *name, *asCommitted)
 		}
