@@ -97,7 +97,7 @@ something could not be read, or a person is asked to decide; 1: the command fail
 			}
 			return tellSnapshot(cmd.OutOrStdout(), snapshot, *asJSON)
 		}
-		if err := v.local.Status(cmd.Context(), *asJSON); err != nil || *asJSON {
+		if err := v.local.Status(cmd.Context(), *asJSON, terminal().Width); err != nil || *asJSON {
 			return err
 		}
 		return tellProven(cmd, v.local)
