@@ -47,6 +47,7 @@ func check(s *Settings, r *RefusalError, unreadable bool) {
 	checkWatching(s, r)
 	checkSplit(s, r)
 	checkRollout(s, r)
+	checkOperator(s, r)
 	checkRecovery(s, r)
 }
 
@@ -196,7 +197,7 @@ func ByDigest(image string) bool { return imageByDigest.MatchString(image) }
 func checkImages(s *Settings, r *RefusalError) {
 	for key, image := range map[string]string{
 		"serviceImageBlue": s.Service.ImageBlue, "serviceImageGreen": s.Service.ImageGreen,
-		"frontendImage": s.Frontend.Image, "legacyImage": s.Legacy.Image,
+		"frontendImage": s.Frontend.Image, "legacyImage": s.Legacy.Image, "operatorImage": s.Operator.Image,
 	} {
 		if image != "" && !ByDigest(image) {
 			r.add(key, "is %q: must name an image by digest, NAME@sha256:…; a tag can change under a running release", image)
@@ -270,6 +271,22 @@ func checkBackup(s *Settings, r *RefusalError) {
 	if number, err := strconv.Atoi(patch); !found || err != nil || number < firstToGoogle {
 		r.add("backupAccessId", "is set, and databaseVersion is %s: only from 7.3.%d on does FoundationDB name the host in TLS, without which Google's storage refuses its backups; upgrade the database first, or leave this empty",
 			s.Database.Version, firstToGoogle)
+	}
+}
+
+// stateBucket is a backend of Pulumi that a pod can be let into without a key.
+var stateBucket = regexp.MustCompile(`^gs://[a-z0-9][a-z0-9_-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?$`)
+
+func checkOperator(s *Settings, r *RefusalError) {
+	o := s.Operator
+	switch {
+	case o.Image == "" && o.Backend == "":
+	case !s.Environment.Cloud():
+		r.add("operatorImage", "is %q, or operatorBackend is set: releases of %s are moved by the commands that are called on this machine", o.Image, s.Environment)
+	case !stateBucket.MatchString(o.Backend):
+		r.add("operatorBackend", "is %q: must be the bucket that Pulumi keeps this stack in, like gs://PROJECT-pulumi; a pod has no key for any other backend", o.Backend)
+	case o.Bucket() == s.BackupBucket():
+		r.add("operatorBackend", "is %q, the backups' bucket: whoever writes the state could overwrite the backups; give the state a bucket of its own", o.Backend)
 	}
 }
 

@@ -47,3 +47,32 @@ func (s Settings) Moved(deployed map[string]string) []Fault {
 	}
 	return faults
 }
+
+// Released is the value of every setting that releases and the retirement of API v2
+// decide, by key.
+func (s Settings) Released() map[string]string {
+	return map[string]string{
+		"serviceImageBlue": s.Service.ImageBlue, "serviceImageGreen": s.Service.ImageGreen,
+		"gatewayWeightBlue": strconv.Itoa(s.Gateway.WeightBlue), "gatewayWeightGreen": strconv.Itoa(s.Gateway.WeightGreen),
+		"legacyImage": s.Legacy.Image, "legacyRouted": strconv.FormatBool(s.Legacy.Routed),
+	}
+}
+
+// Reverted is a fault for each of them that differs from what deployed, an earlier
+// [Settings.Released], says, where the environment moves its releases itself: nobody
+// has written their outcome into this file. A slot that holds nothing may be given its first image.
+func (s Settings) Reverted(deployed map[string]string) []Fault {
+	if !s.Operated() {
+		return nil
+	}
+	now := s.Released()
+	var faults []Fault
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		was, known := deployed[key]
+		first := was == "" && key != "legacyImage"
+		if known && !first && was != now[key] {
+			faults = append(faults, Fault{Key: key, Reason: fmt.Sprintf("is %q, and %q is deployed: a release has changed it since; take over what it has made (coditect rollout settings --env %s)", now[key], was, s.Environment)})
+		}
+	}
+	return faults
+}

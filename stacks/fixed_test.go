@@ -56,3 +56,49 @@ func TestMoved(t *testing.T) {
 		t.Errorf("an unknown past: %v", faults)
 	}
 }
+
+// A file that is older than what releases have made is refused where nobody writes
+// their outcome into it, and nowhere else.
+func TestReverted(t *testing.T) {
+	load := func(more map[string]string) stacks.Settings {
+		t.Helper()
+		s, err := stacks.Load("dev", cloud(more))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	operated := map[string]string{"operatorImage": image, "operatorBackend": "gs://coditect-dev-pulumi", "serviceImageBlue": image, "legacyImage": image}
+	older := load(operated)
+	deployed := older.Released()
+	if faults := older.Reverted(deployed); len(faults) > 0 {
+		t.Errorf("the file is as new as can be: %v", faults)
+	}
+	if faults := older.Reverted(nil); len(faults) > 0 {
+		t.Errorf("nothing was ever released: %v", faults)
+	}
+	// A release has taken all requests, and API v2 is retired.
+	deployed["serviceImageBlue"], deployed["serviceImageGreen"] = "", image
+	deployed["gatewayWeightBlue"], deployed["gatewayWeightGreen"] = "0", "100"
+	deployed["legacyImage"] = ""
+	var keys []string
+	for _, fault := range older.Reverted(deployed) {
+		keys = append(keys, fault.Key)
+		if !strings.Contains(fault.Reason, "coditect rollout settings --env dev") {
+			t.Errorf("%s: %s", fault.Key, fault.Reason)
+		}
+	}
+	if want := "gatewayWeightBlue gatewayWeightGreen legacyImage serviceImageGreen"; strings.Join(keys, " ") != want {
+		t.Errorf("refused are %v, want %s", keys, want)
+	}
+	// The first image of a slot is no release that is taken back.
+	first := load(map[string]string{"operatorImage": image, "operatorBackend": "gs://coditect-dev-pulumi"}).Released()
+	if faults := load(map[string]string{"operatorImage": image, "operatorBackend": "gs://coditect-dev-pulumi", "serviceImageBlue": image}).Reverted(first); len(faults) > 0 {
+		t.Errorf("the first image: %v", faults)
+	}
+	delete(operated, "operatorImage")
+	delete(operated, "operatorBackend")
+	if faults := load(operated).Reverted(deployed); len(faults) > 0 {
+		t.Errorf("where people release, they have written the file: %v", faults)
+	}
+}

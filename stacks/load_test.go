@@ -48,6 +48,16 @@ func TestValuesReplaceDefaults(t *testing.T) {
 	}
 }
 
+func TestOperated(t *testing.T) {
+	s, err := stacks.Load("dev", cloud(map[string]string{"operatorImage": image, "operatorBackend": "gs://coditect-dev-pulumi/stacks"}))
+	if err != nil || !s.Operated() || s.Operator.Bucket() != "coditect-dev-pulumi" {
+		t.Errorf("operated: %t, state in %q, %v", s.Operated(), s.Operator.Bucket(), err)
+	}
+	if s, err = stacks.Load("dev", cloud(nil)); err != nil || s.Operated() {
+		t.Errorf("without an image: %t, %v", s.Operated(), err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	local := map[string]string{"databaseEngine": "embedded"}
 	for name, test := range map[string]struct {
@@ -183,6 +193,14 @@ func TestRefusals(t *testing.T) {
 		"a server that knows coordinators by address alone": {"dev", cloud(map[string]string{"databaseVersion": "7.1.3"}), map[string]string{
 			"databaseVersion": "from 7.1.4 on",
 		}},
+		"an operator without a backend": {"dev", cloud(map[string]string{"operatorImage": image}), map[string]string{"operatorBackend": "gs://PROJECT-pulumi"}},
+		"an operator of a backend without a key": {"dev", cloud(map[string]string{"operatorImage": "operator:v1", "operatorBackend": "https://api.pulumi.com"}), map[string]string{
+			"operatorImage": "by digest", "operatorBackend": "no key for any other backend",
+		}},
+		"the state among the backups": {"dev", cloud(map[string]string{"operatorImage": image, "operatorBackend": "gs://coditect-dev-backups/state"}), map[string]string{
+			"operatorBackend": "bucket of its own",
+		}},
+		"an operator of this machine": {"local", map[string]string{"databaseEngine": "embedded", "operatorImage": image}, map[string]string{"operatorImage": "on this machine"}},
 		"the namespace of what belongs nowhere": {"dev", cloud(map[string]string{"namespace": "default"}), map[string]string{
 			"namespace": "belong to the cluster",
 		}},

@@ -70,7 +70,7 @@ func reserved[T ~int64](total T, slices []reservation[T]) T {
 	return sum
 }
 
-// besides is what one pod each of frontend, API v2, backup and exporter request.
+// besides is what one pod each of frontend, API v2, backup, exporter and operator request.
 func (s *Settings) besides() machine {
 	sum := machine{}
 	for _, one := range []struct {
@@ -83,6 +83,7 @@ func (s *Settings) besides() machine {
 		{s.Backup.AccessID != "", 100, 256 * MiB},
 		{s.Database.ExporterImage != "", 50, 64 * MiB},
 		{s.ScalesByRequests(), 50, 128 * MiB},
+		{s.Operated(), 100, 512 * MiB},
 	} {
 		if one.there {
 			sum.cpu, sum.memory = sum.cpu+one.cpu, sum.memory+one.memory

@@ -65,6 +65,7 @@ type Settings struct {
 	Delivery   Delivery
 	Rollout    Rollout
 	Retirement Retirement
+	Operator   Operator
 	Recovery   Recovery
 }
 
@@ -277,6 +278,21 @@ type Retirement struct {
 	Hold   time.Duration `key:"retirementHold" default:"168h" min:"1m" max:"2160h" doc:"Time that is waited for a person's decision before API v2 stays as it was"`
 }
 
+// Operator is what moves releases, and the retirement of API v2, while nobody watches.
+type Operator struct {
+	Image   string `key:"operatorImage" doc:"Image of the operator's command by digest, which ticks releases every minute from within the cluster; empty: nothing does, and somebody has to --follow"`
+	Backend string `key:"operatorBackend" doc:"Backend of Pulumi that it keeps the state in, like gs://PROJECT-pulumi; its passphrase is in the secret pulumi-passphrase"`
+}
+
+// Bucket is that of Pulumi's state.
+func (o Operator) Bucket() string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(o.Backend, "gs://"), "/")
+	return name
+}
+
+// Operated tells whether the environment moves its releases itself.
+func (s Settings) Operated() bool { return s.Environment.Cloud() && s.Operator.Image != "" }
+
 // Phase is how far a recovery has come.
 type Phase string
 
@@ -349,6 +365,9 @@ func BackupName(generation int) string {
 	}
 	return Project + "-" + strconv.Itoa(generation)
 }
+
+// Operations begins the names of the objects in the backups' bucket that tell how far releases and recoveries are.
+const Operations = "operations"
 
 // BackupBucket is the name of the backups' bucket.
 func (s Settings) BackupBucket() string {

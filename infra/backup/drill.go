@@ -152,7 +152,7 @@ func (d *drill) guard(ctx *pulumi.Context) error {
 		Spec: &networkingv1.NetworkPolicySpecArgs{
 			PodSelector: pod.Selector(map[string]string{pod.LabelComponent: drillComponent}),
 			PolicyTypes: pulumi.ToStringArray([]string{"Ingress", "Egress"}),
-			Egress:      toGoogle(),
+			Egress:      pod.ToGoogle(),
 		},
 	}, pulumi.Parent(d.parent))
 	if err != nil {

@@ -165,7 +165,7 @@ func (w *workloads) meta(name string, annotations map[string]string) *metav1.Obj
 // guard lets the pods reach the database, Google's storage and the metadata
 // server that gives them their identity; nobody reaches them.
 func (w *workloads) guard(ctx *pulumi.Context) error {
-	egress := toGoogle()
+	egress := pod.ToGoogle()
 	for _, part := range w.Parts {
 		egress = append(egress, part.Egress...)
 	}
@@ -180,21 +180,6 @@ func (w *workloads) guard(ctx *pulumi.Context) error {
 		return fmt.Errorf("network policy: %w", err)
 	}
 	return nil
-}
-
-// toGoogle leads to Google's storage, and to the metadata server that gives pods their identity.
-func toGoogle() networkingv1.NetworkPolicyEgressRuleArray {
-	return networkingv1.NetworkPolicyEgressRuleArray{
-		pod.NameLookups(),
-		networkingv1.NetworkPolicyEgressRuleArgs{
-			To:    networkingv1.NetworkPolicyPeerArray{pod.Range("0.0.0.0/0")},
-			Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", 443)},
-		},
-		networkingv1.NetworkPolicyEgressRuleArgs{
-			To:    networkingv1.NetworkPolicyPeerArray{pod.Range("169.254.169.252/32"), pod.Range("169.254.169.254/32")},
-			Ports: networkingv1.NetworkPolicyPortArray{pod.Port("TCP", 988), pod.Port("TCP", 80)},
-		},
-	}
 }
 
 // script is the Job of one.

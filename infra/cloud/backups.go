@@ -112,7 +112,7 @@ func (e *Environment) upToDate(ctx context.Context) error {
 	if len(behind) == 0 {
 		return nil
 	}
-	return problem.New(nil, "the environment's file in this checkout differs from the last update, in %s: take over what was committed since, or set these as they were, then run this again. To rebuild the file's releases all the same: --as-committed.", Differences(behind))
+	return problem.New(nil, "the environment's file in this checkout differs from the last update, in %s: take over what was committed since, or what releases have made (`coditect rollout settings`), or set these as they were, then run this again. To rebuild the file's releases all the same: --as-committed.", Differences(behind))
 }
 
 // counted takes over the newest count that is no younger than the moment. Where

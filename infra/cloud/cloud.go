@@ -61,6 +61,7 @@ type Stack interface {
 type Outputs struct {
 	Address    string // URL below which the API answers, its base path included
 	Kubeconfig string
+	Program    string // what the update's program is known by
 }
 
 // Cluster is what is asked of Kubernetes; [kube.Client] answers it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strconv"
@@ -29,9 +30,12 @@ type EngineStack struct {
 	// Dir holds the project's file and the environment's.
 	Dir string
 	// Names of the outputs that [Outputs] are.
-	Address, Kubeconfig string
+	Address, Kubeconfig, Program string
 	// Say tells the operator of an update.
 	Say func(format string, args ...any)
+	// Dead tells of another machine whether it is known to be gone, and with it whoever
+	// held the stack's lock there; nil knows of none.
+	Dead func(ctx context.Context, host string) bool
 
 	stack *engine.Stack
 }
@@ -83,8 +87,14 @@ func (s *EngineStack) Last(ctx context.Context) (map[string]string, error) {
 // historyPage is how many operations are looked through for the last update.
 const historyPage = 50
 
-// Apply commits settings and updates what the targets match.
+// Apply commits settings and updates what the targets match. All else stays as the
+// last update had it, whatever the file says: a checkout may be older, or have been
+// edited since, and an update of a release is no update of anything else.
 func (s *EngineStack) Apply(ctx context.Context, settings map[string]string, targets ...string) error {
+	last, err := s.Last(ctx)
+	if err != nil {
+		return err
+	}
 	// At once: half of the weights are refused, and so would be every command after that.
 	if err := engine.Commit(s.Dir, s.stack.Name(), settings); err != nil {
 		return err
@@ -92,7 +102,12 @@ func (s *EngineStack) Apply(ctx context.Context, settings map[string]string, tar
 	if err := s.Load(ctx); err != nil {
 		return err
 	}
-	_, err := s.Update(ctx, nil, targets...)
+	overlay := map[string]string{}
+	for _, known := range stacks.Table() {
+		overlay[known.Key] = last[known.Key]
+	}
+	maps.Copy(overlay, settings)
+	_, err = s.Update(ctx, overlay, targets...)
 	return err
 }
 
@@ -114,7 +129,7 @@ func Differences(all []Difference) string {
 	return strings.Join(words, ", ")
 }
 
-// Behind are the settings of releases, and the database's generation, in which the
+// Behind are the settings of releases and of API v2, and the database's generation, in which the
 // environment's file is not what the last update had: somebody has changed them
 // since, from another checkout. There are none before the first update.
 func (s *EngineStack) Behind(ctx context.Context) ([]Difference, error) {
@@ -134,13 +149,32 @@ func (s *EngineStack) Behind(ctx context.Context) ([]Difference, error) {
 
 func differences(last map[string]string, committed func(key string) string) []Difference {
 	var all []Difference
-	for _, key := range append(slots.Keys(), keyGeneration) {
+	for _, key := range append(slots.Keys(), "legacyImage", "legacyRouted", keyGeneration) {
 		now := committed(key)
 		if was, set := last[key]; set && now != was && (now != "" || was != defaultOf(key)) {
 			all = append(all, Difference{key, now, was})
 		}
 	}
 	return all
+}
+
+// TakeOver writes into the environment's file what releases, the retirement of API v2
+// and recoveries have made since, and returns the settings in which it was behind.
+func (s *EngineStack) TakeOver(ctx context.Context) ([]Difference, error) {
+	behind, err := s.Behind(ctx)
+	if err != nil || len(behind) == 0 {
+		return nil, err
+	}
+	settings := map[string]string{}
+	for _, d := range behind {
+		if settings[d.Key] = d.Last; d.Last == defaultOf(d.Key) {
+			settings[d.Key] = "" // which the file does not say
+		}
+	}
+	if err := engine.Commit(s.Dir, s.stack.Name(), settings); err != nil {
+		return nil, err
+	}
+	return behind, s.Load(ctx)
 }
 
 func defaultOf(key string) string {
@@ -193,7 +227,7 @@ func (s *EngineStack) outputs(all auto.OutputMap) Outputs {
 		value, _ := all[name].Value.(string)
 		return value
 	}
-	return Outputs{Address: text(s.Address), Kubeconfig: text(s.Kubeconfig)}
+	return Outputs{Address: text(s.Address), Kubeconfig: text(s.Kubeconfig), Program: text(s.Program)}
 }
 
 // Gone asks the cloud for the cluster that the state knows.
@@ -257,8 +291,8 @@ func (s *EngineStack) Refresh(ctx context.Context) error {
 // lockOf finds who holds the lock of a stack in what the engine says of it.
 var lockOf = regexp.MustCompile(`created by [^@\s]*@(\S+) \(pid (\d+)\)`)
 
-// release takes the stack's lock away where it was left by processes of this
-// machine that are dead, and tells whether it has. All others are left alone.
+// release takes the stack's lock away where it was left by processes that are dead,
+// of this machine or of one that is gone, and tells whether it has. All others are left alone.
 func (s *EngineStack) release(ctx context.Context, err error) bool {
 	host, unknown := os.Hostname()
 	locks := lockOf.FindAllStringSubmatch(err.Error(), -1)
@@ -267,14 +301,15 @@ func (s *EngineStack) release(ctx context.Context, err error) bool {
 	}
 	for _, lock := range locks {
 		pid, err := strconv.Atoi(lock[2])
-		if err != nil || lock[1] != host || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		here := lock[1] == host
+		if err != nil || here && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || !here && (s.Dead == nil || !s.Dead(ctx, lock[1])) {
 			return false
 		}
 	}
 	if err := s.stack.Cancel(ctx); err != nil {
 		return false
 	}
-	s.Say("the last update of this machine was cut off: comparing the state with what is really there")
+	s.Say("the last update was cut off: comparing the state with what is really there")
 	return true
 }
 

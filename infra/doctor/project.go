@@ -202,6 +202,9 @@ func values(ctx context.Context, s stacks.Settings, tools Commands, report *Repo
 	if s.Mail.User != "" {
 		secrets = append(secrets, struct{ name, how string }{"mail-password", "gcloud secrets versions add mail-password --project %[1]s --data-file=-"})
 	}
+	if s.Operated() {
+		secrets = append(secrets, struct{ name, how string }{"pulumi-passphrase", "gcloud secrets versions add pulumi-passphrase --project %[1]s --data-file=-"})
+	}
 	for _, secret := range secrets {
 		found, err := tools.Run(ctx, "gcloud", "secrets", "versions", "list", secret.name, "--project", s.Cloud.ProjectID,
 			"--filter=state:ENABLED", "--limit=1", "--format=value(name)")

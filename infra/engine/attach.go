@@ -88,8 +88,9 @@ func Refused(environment string, err error) error {
 	return problem.New(err, "Pulumi cannot do this on stack %s:\n  %s", environment, Explain(err))
 }
 
-// Overlaid writes the environment's file in dir with settings on top into a file
-// of its own, to update with; remove takes it away. The committed one stays as it is.
+// Overlaid writes the environment's file in dir with settings on top, "" for one that
+// is taken out, into a file of its own, to update with; remove takes it away. The
+// committed one stays as it is.
 func Overlaid(dir, environment string, settings map[string]string) (file string, remove func(), err error) {
 	project, err := workspace.LoadProject(filepath.Join(dir, "Pulumi.yaml"))
 	if err != nil {
@@ -102,6 +103,10 @@ func Overlaid(dir, environment string, settings map[string]string) (file string,
 	merged := config.Map{}
 	maps.Copy(merged, stack.Config)
 	for name, value := range settings {
+		if value == "" {
+			delete(merged, Key(name))
+			continue
+		}
 		merged[Key(name)] = config.NewValue(value)
 	}
 	stack.Config = merged

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"strconv"
 	"time"
@@ -60,14 +61,19 @@ type Client struct{ rest *rest.RESTClient }
 
 // New is a client of the cluster that a kubeconfig names, with the operator's
 // own credentials: GKE's are asked of its plugin at each use.
-func New(kubeconfig []byte) (*Client, error) {
+func New(kubeconfig []byte) (*Client, error) { return dialing(kubeconfig, nil) }
+
+// New is a client of the cluster that a kubeconfig names, from within it.
+func (d *Detour) New(kubeconfig []byte) (*Client, error) { return dialing(kubeconfig, d.Dial) }
+
+func dialing(kubeconfig []byte, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*Client, error) {
 	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("understand the kubeconfig: %w", err)
 	}
 	config.GroupVersion = &schema.GroupVersion{} // every request has its whole path
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme()).WithoutConversion()
-	config.UserAgent, config.Timeout = "coditect", timeout
+	config.UserAgent, config.Timeout, config.Dial = "coditect", timeout, dial
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("prepare a client of the cluster: %w", err)

@@ -3,6 +3,7 @@ package monitoring
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"coditect.ai/platform/app/contract"
@@ -30,7 +31,7 @@ var burn = Alert{Name: "slo-burn", What: "Faults use up four weeks' allowance wi
 // Names lists every alert's.
 func Names() []string {
 	names := []string{burn.Name}
-	for _, a := range slices.Concat(Alerts("", ""), DatabaseAlerts("", 0), BackupAlerts(""), ProofAlerts("", 0)) {
+	for _, a := range slices.Concat(Alerts("", ""), DatabaseAlerts("", 0), BackupAlerts(""), ProofAlerts("", 0), ReleaseAlerts("")) {
 		names = append(names, a.Name)
 	}
 	return names
@@ -151,6 +152,25 @@ func ProofAlerts(namespace string, age time.Duration) []Alert {
 		Name: "restore-not-proven", What: "No restore was proven for longer than was asked for", Severity: warning, For: 2 * time.Hour,
 		Query: fmt.Sprintf("%s / %s > %d or absent(logging_googleapis_com:user_coditect_proven_age_count{%s})", metric("sum"), metric("count"), int(age.Seconds()), ours),
 	}}
+}
+
+// ReleaseAlerts are told where releases are ticked from within the environment, which
+// writes a line every minute, whether or not one is under way: what stops is told
+// before a release needs it.
+func ReleaseAlerts(namespace string) []Alert {
+	counted := func(metric string) string {
+		return fmt.Sprintf(`logging_googleapis_com:user_%s{monitored_resource="k8s_container",namespace_name=%q}`, strings.ReplaceAll(metric, "-", "_"), namespace)
+	}
+	return []Alert{
+		{
+			Name: "release-ticks-stopped", What: "Nothing moves or judges releases any more", Severity: critical, For: 5 * time.Minute,
+			Query: fmt.Sprintf("sum(increase(%s[10m])) < 1 or absent(%s)", counted(ticks), counted(ticks)),
+		},
+		{
+			Name: "release-asks", What: "A release, or the retirement of API v2, asks a person", Severity: warning,
+			Query: fmt.Sprintf("sum(increase(%s[5m])) > 0", counted(asks)),
+		},
+	}
 }
 
 type chart struct{ title, query, unit string }

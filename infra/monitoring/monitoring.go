@@ -24,6 +24,8 @@ const (
 	panics = "coditect-panics"
 	// provenAge is that of what it has of the last proven restore's age.
 	provenAge = "coditect-proven-age"
+	// ticks and asks are those of what it has of ticks, and of those that ask a person.
+	ticks, asks = "coditect-ticks", "coditect-asks"
 )
 
 // Args of [New].
@@ -51,6 +53,10 @@ type Args struct {
 	// where none is rehearsed. ProofField is that of a line of the log which has the age, in seconds.
 	ProvenAge  time.Duration
 	ProofField string
+	// Operated tells that releases are ticked from within the environment. Each tick
+	// writes a line with TickedField, and AskedField in it where a person is asked.
+	Operated                bool
+	TickedField, AskedField string
 	// Targets are scraped.
 	Targets []Target
 	Labels  pulumi.StringMap
@@ -165,19 +171,35 @@ func (w *watch) keepLogs(ctx *pulumi.Context) error {
 		return err
 	}
 	w.logged = append(w.logged, metric)
-	if w.ProvenAge == 0 {
+	if w.ProvenAge > 0 {
+		metric, err := w.make(ctx, google.LogMetricType, provenAge, pulumi.Map{
+			"name": pulumi.String(provenAge), "description": pulumi.String("Age of the last proven restore, as the log tells it"),
+			"filter":           pulumi.String(ours + ` AND jsonPayload.` + w.ProofField + `>=0`),
+			"valueExtractor":   pulumi.String("EXTRACT(jsonPayload." + w.ProofField + ")"),
+			"metricDescriptor": pulumi.Map{"metricKind": pulumi.String("DELTA"), "valueType": pulumi.String("DISTRIBUTION"), "unit": pulumi.String("s")},
+		})
+		if err != nil {
+			return err
+		}
+		w.logged = append(w.logged, metric)
+	}
+	if !w.Operated {
 		return nil
 	}
-	metric, err = w.make(ctx, google.LogMetricType, provenAge, pulumi.Map{
-		"name": pulumi.String(provenAge), "description": pulumi.String("Age of the last proven restore, as the log tells it"),
-		"filter":           pulumi.String(ours + ` AND jsonPayload.` + w.ProofField + `>=0`),
-		"valueExtractor":   pulumi.String("EXTRACT(jsonPayload." + w.ProofField + ")"),
-		"metricDescriptor": pulumi.Map{"metricKind": pulumi.String("DELTA"), "valueType": pulumi.String("DISTRIBUTION"), "unit": pulumi.String("s")},
-	})
-	if err != nil {
-		return err
+	for _, one := range []struct{ name, doc, field string }{
+		{ticks, "Ticks of releases that ended well", w.TickedField},
+		{asks, "Ticks of releases that ask a person", w.AskedField},
+	} {
+		metric, err := w.make(ctx, google.LogMetricType, one.name, pulumi.Map{
+			"name": pulumi.String(one.name), "description": pulumi.String(one.doc),
+			"filter":           pulumi.String(ours + ` AND jsonPayload.` + one.field + `=true`),
+			"metricDescriptor": pulumi.Map{"metricKind": pulumi.String("DELTA"), "valueType": pulumi.String("INT64"), "unit": pulumi.String("1")},
+		})
+		if err != nil {
+			return err
+		}
+		w.logged = append(w.logged, metric)
 	}
-	w.logged = append(w.logged, metric)
 	return nil
 }
 
@@ -250,6 +272,9 @@ func (w *watch) alert(ctx *pulumi.Context) error {
 	}
 	if w.ProvenAge > 0 {
 		alerts = append(alerts, ProofAlerts(w.NamespaceName, w.ProvenAge)...)
+	}
+	if w.Operated {
+		alerts = append(alerts, ReleaseAlerts(w.NamespaceName)...)
 	}
 	for _, a := range alerts {
 		condition := pulumi.Map{

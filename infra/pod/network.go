@@ -30,3 +30,18 @@ func NameLookups() networkingv1.NetworkPolicyEgressRuleArgs {
 		Ports: networkingv1.NetworkPolicyPortArray{Port("UDP", 53), Port("TCP", 53)},
 	}
 }
+
+// ToGoogle leads to Google's APIs, and to the metadata server that gives pods their identity.
+func ToGoogle() networkingv1.NetworkPolicyEgressRuleArray {
+	return networkingv1.NetworkPolicyEgressRuleArray{
+		NameLookups(),
+		networkingv1.NetworkPolicyEgressRuleArgs{
+			To:    networkingv1.NetworkPolicyPeerArray{Range("0.0.0.0/0")},
+			Ports: networkingv1.NetworkPolicyPortArray{Port("TCP", 443)},
+		},
+		networkingv1.NetworkPolicyEgressRuleArgs{
+			To:    networkingv1.NetworkPolicyPeerArray{Range("169.254.169.252/32"), Range("169.254.169.254/32")},
+			Ports: networkingv1.NetworkPolicyPortArray{Port("TCP", 988), Port("TCP", 80)},
+		},
+	}
+}

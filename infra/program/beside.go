@@ -14,6 +14,7 @@ import (
 	"coditect.ai/platform/infra/delivery"
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/monitoring"
+	"coditect.ai/platform/infra/operator"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/scaling"
 	"coditect.ai/platform/infra/secrets"
@@ -75,16 +76,16 @@ func makePages(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 	return pages, nil
 }
 
-// backupParts give the backup's pods what they need: the way to the database, the
-// bucket's key, and the service's image.
-type backupParts struct {
-	records, key, drillKey pod.Part
-	image                  string
+// keptParts give the pods of [lookAfter] what they need: the way to the database, the
+// bucket's key, Pulumi's passphrase, and the service's image.
+type keptParts struct {
+	records, key, drillKey, passphrase pod.Part
+	image                              string
 }
 
 // lookAfter makes what a cloud's environment is kept with: backups, monitoring and
 // the delivery of images.
-func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, on ground, parts backupParts) error {
+func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, labels pulumi.StringMap, on ground, parts keptParts) error {
 	args := backup.Args{
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
 		Bucket: s.BackupBucket(), Retention: s.Backup.Retention, KeepDays: s.Backup.KeepDays, RestorableDays: s.Backup.RestorableDays,
@@ -110,6 +111,11 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 			return err
 		}
 	}
+	if s.Operated() {
+		if err := makeOperator(ctx, s, namespace, on, copies, parts.passphrase); err != nil {
+			return err
+		}
+	}
 	availability, err := strconv.ParseFloat(s.Monitoring.Availability, 64)
 	if err != nil {
 		return err
@@ -131,6 +137,7 @@ func lookAfter(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		Emails: s.Monitoring.Emails, Runbooks: s.Monitoring.Runbooks, LogDays: s.Monitoring.LogDays, Availability: availability,
 		Exporter: s.Database.ExporterImage != "", Machines: s.Database.Replicas, Backups: s.Backup.AccessID != "",
 		ProvenAge: provenAge(s, parts.image), ProofField: backup.ProofAgeField, Targets: targets, Labels: labels,
+		Operated: s.Operated() && s.Recovery.Phase == stacks.PhaseNone, TickedField: operator.Field, AskedField: operator.AskedField,
 	}, on.providers); err != nil {
 		return err
 	}
@@ -160,7 +167,7 @@ func provenAge(s stacks.Settings, image string) time.Duration {
 }
 
 // makeDrill makes the scheduled drill, whose only process is of the size of one of the database's.
-func makeDrill(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, on ground, copies *backup.Backup, parts backupParts) error {
+func makeDrill(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, on ground, copies *backup.Backup, parts keptParts) error {
 	d := s.Database
 	_, err := backup.NewDrill(ctx, "drill", backup.DrillArgs{
 		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Region: s.Cloud.Region, Namespace: namespace,
@@ -168,6 +175,18 @@ func makeDrill(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringIn
 		Schedule: s.Backup.DrillSchedule, StorageClass: d.StorageClass, StorageSize: d.StorageSize.String(),
 		Size:  pod.Size{CPURequest: d.CPURequest, CPULimit: d.CPULimit, MemoryRequest: d.MemoryRequest, MemoryLimit: d.MemoryLimit},
 		Needs: []pulumi.Resource{copies}, Key: parts.drillKey, CredentialsFile: secrets.BackupKeyFile,
+	}, on.providers)
+	return err
+}
+
+// makeOperator makes what ticks releases. A tick may have to wait for whatever takes longest of what one can do.
+func makeOperator(ctx *pulumi.Context, s stacks.Settings, namespace pulumi.StringInput, on ground, copies *backup.Backup, passphrase pod.Part) error {
+	_, err := operator.New(ctx, "operator", operator.Args{
+		ProjectID: s.Cloud.ProjectID, ProjectNumber: s.Cloud.ProjectNumber, Namespace: namespace, Environment: string(s.Environment),
+		Image: s.Operator.Image, Backend: s.Operator.Backend, StateBucket: s.Operator.Bucket(),
+		Bucket: s.BackupBucket(), Operations: stacks.Operations,
+		Suspended: s.Recovery.Phase != stacks.PhaseNone, Longest: max(s.Rollout.Deploy, s.Rollout.Shift, s.Retirement.Step),
+		Key: passphrase, PassphraseFile: secrets.PassphraseFile, Needs: []pulumi.Resource{copies},
 	}, on.providers)
 	return err
 }

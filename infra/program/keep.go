@@ -36,8 +36,9 @@ func (a allowance) names(name string) bool {
 }
 
 // settled refuses settings that are fixed once made and differ from what the
-// last update made, unless the run may replace what they decide.
-func (a allowance) settled(ctx *pulumi.Context, s stacks.Settings) error {
+// last update made, unless the run may replace what they decide, and those that
+// would take a release back, unless the run is a release.
+func (a allowance) settled(ctx *pulumi.Context, s stacks.Settings, release bool) error {
 	var last struct {
 		Outputs map[string]any `pulumi:"outputs"`
 	}
@@ -47,15 +48,22 @@ func (a allowance) settled(ctx *pulumi.Context, s stacks.Settings) error {
 	if err != nil {
 		return fmt.Errorf("read what the last update made: %w", err)
 	}
-	deployed := map[string]string{}
-	fixed, _ := last.Outputs[OutputFixed].(map[string]any) // none before the first update
-	for key, value := range fixed {
-		if text, ok := value.(string); ok {
-			deployed[key] = text
+	deployed := func(output string) map[string]string {
+		found := map[string]string{}
+		all, _ := last.Outputs[output].(map[string]any) // none before the first update
+		for key, value := range all {
+			if text, ok := value.(string); ok {
+				found[key] = text
+			}
 		}
+		return found
+	}
+	faults := s.Moved(deployed(OutputFixed))
+	if !release {
+		faults = append(faults, s.Reverted(deployed(OutputReleased))...)
 	}
 	refusal := &stacks.RefusalError{Environment: s.Environment}
-	for _, fault := range s.Moved(deployed) {
+	for _, fault := range faults {
 		if !a.names(fault.Key) {
 			fault.Reason += fmt.Sprintf("; take it back or, where that is meant, name it for this one run: %s=%s", EnvAllowReplace, fault.Key)
 			refusal.Faults = append(refusal.Faults, fault)
@@ -64,14 +72,18 @@ func (a allowance) settled(ctx *pulumi.Context, s stacks.Settings) error {
 	if len(refusal.Faults) > 0 {
 		return refusal
 	}
-	made := pulumi.StringMap{}
-	for key, value := range s.Fixed() {
-		made[key] = pulumi.String(value)
-		if _, known := a[key]; known {
-			a[key] = true // allowed, though it did not move
+	export := func(output string, values map[string]string) {
+		made := pulumi.StringMap{}
+		for key, value := range values {
+			made[key] = pulumi.String(value)
+			if _, known := a[key]; known {
+				a[key] = true // allowed, though it did not move
+			}
 		}
+		ctx.Export(output, made)
 	}
-	ctx.Export(OutputFixed, made)
+	export(OutputFixed, s.Fixed())
+	export(OutputReleased, s.Released())
 	return nil
 }
 

@@ -51,6 +51,7 @@ var typed = map[string]func() any{
 	"secrets-store.csi.x-k8s.io/v1/SecretProviderClass": nil,
 	"rbac.authorization.k8s.io/v1/ClusterRole":          func() any { return new(rbacv1.ClusterRole) },
 	"rbac.authorization.k8s.io/v1/ClusterRoleBinding":   func() any { return new(rbacv1.ClusterRoleBinding) },
+	"rbac.authorization.k8s.io/v1/Role":                 func() any { return new(rbacv1.Role) },
 	"rbac.authorization.k8s.io/v1/RoleBinding":          func() any { return new(rbacv1.RoleBinding) },
 	"apiregistration.k8s.io/v1/APIService":              nil,
 }

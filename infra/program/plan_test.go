@@ -50,6 +50,7 @@ func added(env stacks.Environment) map[string]string {
 			"mailServer": "smtp.example.com:587", "mailFrom": "Coditect <no-reply@coditect.ai>", "mailUser": "coditect",
 			"monitoringEmails": "oncall@coditect.ai", "monitoringRunbooks": "https://docs.coditect.ai/runbooks",
 			"deliveryRepository": "coditect/platform", "deliveryClientSum": strings.Repeat("5", 64),
+			"operatorImage": image("6"), "operatorBackend": "gs://coditect-prod-pulumi",
 		})
 	}
 	switch env {

@@ -19,6 +19,7 @@ import (
 	"coditect.ai/platform/infra/database"
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/monitoring"
+	"coditect.ai/platform/infra/operator"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/scaling"
 	"coditect.ai/platform/infra/secrets"
@@ -43,12 +44,19 @@ const (
 	OutputBackups    = "backups"  // URL of the backups' bucket
 	OutputFixed      = "fixed"    // settings that cannot change any more, as they were at the last update
 	OutputKubeconfig = "kubeconfig"
+	OutputReleased   = "released" // settings that releases decide, as they were at the last update
+	OutputProgram    = "program"  // [Source] of what made the last update
 )
 
-//go:generate go test . -run TestPlans -update
+//go:generate go test . -run TestPlans|TestPhases -update
 
 // Deploy makes the environment that the stack is named after.
-func Deploy(ctx *pulumi.Context) error {
+func Deploy(ctx *pulumi.Context) error { return run(ctx, false) }
+
+// Release is as Deploy, for who moves a release, or has looked at what releases have made: that may change.
+func Release(ctx *pulumi.Context) error { return run(ctx, true) }
+
+func run(ctx *pulumi.Context, release bool) error {
 	values, err := configuration(ctx)
 	if err != nil {
 		return err
@@ -58,7 +66,7 @@ func Deploy(ctx *pulumi.Context) error {
 		return err
 	}
 	may := allowed(os.Getenv(EnvAllowReplace))
-	if err := may.settled(ctx, settings); err != nil {
+	if err := may.settled(ctx, settings, release); err != nil {
 		return err
 	}
 	all := &extras{may.lift}
@@ -125,6 +133,9 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 			grants.DrillReader = backup.DrillApp
 		}
 	}
+	if s.Operated() {
+		grants.OperatorReader = operator.App
+	}
 	secret, err := secrets.New(ctx, "secrets", grants, providers)
 	if err != nil {
 		return err
@@ -151,7 +162,7 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 		return err
 	}
 	if s.Environment.Cloud() {
-		if err := lookAfter(ctx, s, namespace, labels, ground, backupParts{records.Part, secret.BackupPart, secret.DrillPart, checkImage}); err != nil {
+		if err := lookAfter(ctx, s, namespace, labels, ground, keptParts{records.Part, secret.BackupPart, secret.DrillPart, secret.OperatorPart, checkImage}); err != nil {
 			return err
 		}
 		ctx.Export(OutputDNS, entry.DNS)
@@ -174,6 +185,9 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 	ctx.Export(OutputSecrets, secret.IDs)
 	ctx.Export(OutputNamespace, namespace)
 	ctx.Export(OutputServices, backends)
+	if source := running(); source != "" {
+		ctx.Export(OutputProgram, pulumi.String(source))
+	}
 	ctx.Export(OutputEngine, pulumi.String(string(s.Database.Engine)))
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"coditect.ai/platform/infra/gateway"
 	"coditect.ai/platform/infra/monitoring"
 	"coditect.ai/platform/infra/network"
+	"coditect.ai/platform/infra/operator"
 	"coditect.ai/platform/infra/pod"
 	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/registry"
@@ -84,6 +85,10 @@ func TestComponentsRefuse(t *testing.T) {
 			_, err := backup.New(ctx, "b", backup.Args{KeepDays: 1, RestorableDays: 2})
 			return err
 		}, []string{"ProjectID", "Bucket", "CredentialsFile", "Namespace", "must be kept", "7 to 90 days", "SnapshotEvery"}},
+		"operator": {func(ctx *pulumi.Context) error {
+			_, err := operator.New(ctx, "o", operator.Args{})
+			return err
+		}, []string{"ProjectID", "Environment", "Image", "Backend", "StateBucket", "Bucket", "Operations", "PassphraseFile", "Namespace", "may take"}},
 		"monitoring": {func(ctx *pulumi.Context) error {
 			_, err := monitoring.New(ctx, "m", monitoring.Args{Availability: 100})
 			return err

@@ -31,6 +31,8 @@ const (
 	BackupKey = "fdb-backup-credentials"
 	// MailPassword is that of the user who sends the service's letters.
 	MailPassword = "mail-password"
+	// Passphrase is that of the secrets in Pulumi's state, for who ticks releases.
+	Passphrase = "pulumi-passphrase" //nolint:gosec // a name
 )
 
 const (
@@ -44,9 +46,9 @@ type Args struct {
 	ProjectNumber string
 	Namespace     pulumi.StringInput
 	// Reader is the Kubernetes service account whose pods read the JWT keys, and
-	// BackupReader and DrillReader those of pods that read the backup's key; "" where
-	// there are none.
-	Reader, BackupReader, DrillReader string
+	// BackupReader and DrillReader those of pods that read the backup's key, and
+	// OperatorReader that of pods that read Pulumi's passphrase; "" where there are none.
+	Reader, BackupReader, DrillReader, OperatorReader string
 	// Mail tells that the reader reads the password of its mail server too.
 	Mail   bool
 	Labels pulumi.StringMap
@@ -80,10 +82,15 @@ type Secrets struct {
 	// BackupPart and DrillPart give pods of Args.BackupReader and Args.DrillReader the
 	// backup's key as BackupKeyFile.
 	BackupPart, DrillPart pod.Part
+	// OperatorPart gives pods of Args.OperatorReader Pulumi's passphrase as PassphraseFile.
+	OperatorPart pod.Part
 }
 
 // BackupKeyFile is where pods with [Secrets.BackupPart] find the backup's key.
 var BackupKeyFile = path.Join(contract.SecretsMountPath, BackupKey)
+
+// PassphraseFile is where pods with [Secrets.OperatorPart] find Pulumi's passphrase.
+var PassphraseFile = path.Join(contract.SecretsMountPath, Passphrase)
 
 // New makes the secrets, without a value, and lets the reader read.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Secrets, error) {
@@ -97,6 +104,9 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	held := []string{JWT, ClusterFile}
 	if args.BackupReader != "" {
 		held = append(held, BackupKey)
+	}
+	if args.OperatorReader != "" {
+		held = append(held, Passphrase)
 	}
 	// The newest version is right here: the file is a ring of keys, and rotation adds
 	// a version in which the old key goes on verifying.
@@ -127,11 +137,18 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	s.Part.Env = corev1.EnvVarArray{
 		pod.Value(contract.EnvJWTSecretFile, path.Join(contract.SecretsMountPath, contract.JWTSecretFile)),
 	}
-	for reader, part := range map[string]*pod.Part{args.BackupReader: &s.BackupPart, args.DrillReader: &s.DrillPart} {
-		if reader == "" {
+	for _, one := range []struct {
+		reader, id string
+		part       *pod.Part
+	}{
+		{args.BackupReader, BackupKey, &s.BackupPart},
+		{args.DrillReader, BackupKey, &s.DrillPart},
+		{args.OperatorReader, Passphrase, &s.OperatorPart},
+	} {
+		if one.reader == "" {
 			continue
 		}
-		if *part, err = mount(ctx, args, s, reader, made, []file{{BackupKey, BackupKey}}); err != nil {
+		if *one.part, err = mount(ctx, args, s, one.reader, made, []file{{one.id, one.id}}); err != nil {
 			return nil, fmt.Errorf("secrets %s: %w", name, err)
 		}
 	}

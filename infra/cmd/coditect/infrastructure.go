@@ -12,6 +12,7 @@ import (
 	"coditect.ai/platform/infra/policy"
 	"coditect.ai/platform/infra/preview"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/revision"
 	"coditect.ai/platform/stacks"
 )
@@ -117,7 +118,7 @@ func (r reversion) update(ctx context.Context, cmd *cobra.Command, env *local.En
 	if r.environment == local.Name {
 		return env.Up(ctx)
 	}
-	stack, err := cloudStack(ctx, env, r.environment, cmd.OutOrStdout())
+	stack, err := cloudStack(ctx, env, r.environment, cmd.OutOrStdout(), program.Deploy)
 	if err != nil {
 		return err
 	}
@@ -126,8 +127,8 @@ func (r reversion) update(ctx context.Context, cmd *cobra.Command, env *local.En
 		return err
 	}
 	if len(behind) > 0 {
-		return problem.New(nil, "%s of this checkout is older than the last update, in %s: an update would take a release or a recovery back. Take over what was committed since, then run this again.",
-			engine.File(r.environment), cloud.Differences(behind))
+		return problem.New(nil, "%s of this checkout is older than the last update, in %s: an update would take a release or a recovery back. Take over what was committed since, or what releases have made (`coditect rollout settings --env %s`), then run this again.",
+			engine.File(r.environment), cloud.Differences(behind), r.environment)
 	}
 	_, err = stack.Update(ctx, nil)
 	return err

@@ -12,9 +12,11 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"coditect.ai/platform/infra/kube"
 	"coditect.ai/platform/infra/problem"
 )
 
@@ -29,6 +31,14 @@ const (
 var errFindings = errors.New("something was found")
 
 func main() {
+	// In the image of the operator this command is also what a kubeconfig asks for a token.
+	if filepath.Base(os.Args[0]) == kube.Plugin {
+		if err := kube.Credential(os.Stdout, kube.TokenFile, time.Now()); err != nil {
+			fmt.Fprintln(os.Stderr, "coditect: could not "+err.Error())
+			os.Exit(exitFailed)
+		}
+		return
+	}
 	if err := besidePath(); err != nil {
 		fmt.Fprintln(os.Stderr, "coditect: could not "+err.Error())
 		os.Exit(exitFailed)
@@ -97,6 +107,6 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), adoptCommand(), doctorCommand(), recoverCommand(), rollbackCommand(), drillCommand(), rolloutCommand(), retireCommand(), consoleCommand(), simcloudCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), previewCommand(), driftCommand(), adoptCommand(), doctorCommand(), recoverCommand(), rollbackCommand(), drillCommand(), rolloutCommand(), retireCommand(), tickCommand(), consoleCommand(), simcloudCommand())
 	return root
 }

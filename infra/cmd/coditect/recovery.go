@@ -23,6 +23,7 @@ import (
 	"coditect.ai/platform/infra/console"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/recovery"
 	"coditect.ai/platform/infra/tick"
 	"coditect.ai/platform/infra/workflow"
@@ -91,7 +92,7 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 // backend, the bucket of its backups, and, when it is there, its cluster.
 func cloudTarget(cmd *cobra.Command, env *local.Environment, name string, asCommitted bool) (*target, error) {
 	ctx := cmd.Context()
-	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout())
+	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout(), program.Release)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +110,7 @@ func cloudTarget(cmd *cobra.Command, env *local.Environment, name string, asComm
 		Connect: connect, AsCommitted: asCommitted,
 	})
 	return &target{
-		Environment: e, name: name, local: env, store: backups.Store("operations"), next: e.Next, present: e.Counted,
+		Environment: e, name: name, local: env, store: backups.Store(stacks.Operations), next: e.Next, present: e.Counted,
 		record: func(ctx context.Context, r recovery.Report) error {
 			return r.Proven().Keep(ctx, backups.Store(strings.TrimSuffix(backup.Proofs, "/")))
 		},

@@ -46,30 +46,23 @@ stays; 1: the command failed.`,
 func retiring(cmd *cobra.Command) func() (*retire.Retirements, *local.Environment, stacks.Retirement, error) {
 	name := cmd.Flags().String("env", local.Name, "the environment")
 	return func() (*retire.Retirements, *local.Environment, stacks.Retirement, error) {
-		env, err := local.Open(".", cmd.OutOrStdout())
+		s, err := openSite(cmd.Context(), *name, cmd.OutOrStdout())
 		if err != nil {
 			return nil, nil, stacks.Retirement{}, err
 		}
-		if *name != local.Name {
-			r, settings, err := retiringInCloud(cmd, env, *name)
-			return r, env, settings, err
-		}
-		settings, err := env.Settled()
-		return retire.New(retire.Options{
-			Name: *name, Environment: env.Legacy(), Store: workflow.In(rolloutDir(env, *name)), Owner: workflow.Self(), Wait: waitForTick,
-		}), env, settings.Retirement, err
+		return s.retirements(), s.local, s.settings.Retirement, nil
 	}
 }
 
-// retiringInCloud opens the same of an environment in the cloud.
-func retiringInCloud(cmd *cobra.Command, env *local.Environment, name string) (*retire.Retirements, stacks.Retirement, error) {
-	s, err := openCloudSite(cmd.Context(), env, name, cmd.OutOrStdout())
-	if err != nil {
-		return nil, stacks.Retirement{}, err
+// retirements are those of API v2 in the environment.
+func (s *site) retirements() *retire.Retirements {
+	o := retire.Options{Name: s.name, Store: s.rollouts.Store, Owner: workflow.Self(), Wait: waitForTick}
+	if s.legacy != nil {
+		o.Environment = s.legacy
+	} else {
+		o.Environment = s.local.Legacy()
 	}
-	return retire.New(retire.Options{
-		Name: name, Environment: s.legacy, Store: s.rollouts.Store, Owner: workflow.Self(), Wait: waitForTick,
-	}), s.settings.Retirement, nil
+	return retire.New(o)
 }
 
 func retireStart() *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/rollout"
@@ -34,7 +36,7 @@ release went back; 1: the command failed.`,
 	}
 	group(cmd)
 	cmd.AddCommand(
-		rolloutStart(), rolloutTick(), rolloutStatus(), rolloutReport(), rolloutRehearse(),
+		rolloutStart(), rolloutTick(), rolloutStatus(), rolloutReport(), rolloutSettings(), rolloutRehearse(),
 		decision("pause", "Stop the advance; what is bad goes back all the same", true, func(ctx context.Context, r *rollout.Rollouts, reason string) (*rollout.State, error) {
 			return r.Pause(ctx, reason)
 		}),
@@ -236,6 +238,40 @@ func rolloutReport() *cobra.Command {
 			return err
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), path)
+		return nil
+	}
+	return cmd
+}
+
+func rolloutSettings() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "settings", Short: "Write what releases have made into the environment's file, to be committed", Args: cobra.NoArgs,
+		Long: `Where an environment moves its releases itself, nobody writes their outcome into
+Pulumi.ENV.yaml: images and weights of both slots, and whether API v2 is there. This
+takes them over from the last update. An update by an older file is refused.`,
+	}
+	open := releasing(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if s.stack == nil {
+			fmt.Fprintf(cmd.OutOrStdout(), "Releases of %s leave no settings to take over.\n", s.name)
+			return nil
+		}
+		behind, err := s.stack.TakeOver(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if len(behind) == 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is as releases have left it.\n", engine.File(s.name))
+			return nil
+		}
+		for _, d := range behind {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s → %s\n", d.Key, cmp.Or(d.Committed, "not set"), cmp.Or(d.Last, "not set"))
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is as releases have left it: commit that file.\n", engine.File(s.name))
 		return nil
 	}
 	return cmd

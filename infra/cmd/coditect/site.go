@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
 	"coditect.ai/platform/infra/bucket"
 	"coditect.ai/platform/infra/cloud"
 	"coditect.ai/platform/infra/engine"
@@ -30,7 +32,9 @@ type site struct {
 	local    *local.Environment // finds the repository, whatever the environment
 	settings stacks.Settings
 	rollouts *rollout.Rollouts
-	legacy   *cloud.Legacy // of an environment in the cloud
+	// stack and legacy are those of an environment in the cloud.
+	stack  *cloud.EngineStack
+	legacy *cloud.Legacy
 	// outputs are those of the last update of an environment in the cloud.
 	outputs func(context.Context) (cloud.Outputs, error)
 	// before is the store of the environment that a release must have gone through, nil without one.
@@ -135,11 +139,11 @@ func openCloudSite(ctx context.Context, env *local.Environment, name string, out
 	if e := stacks.Environment(name); !e.Known() {
 		return nil, unknown(name)
 	}
-	stack, err := cloudStack(ctx, env, name, out)
+	stack, err := cloudStack(ctx, env, name, out, program.Release)
 	if err != nil {
 		return nil, err
 	}
-	s := &site{name: name, local: env, settings: stack.Settings(), outputs: stack.Outputs}
+	s := &site{name: name, local: env, settings: stack.Settings(), stack: stack, outputs: stack.Outputs}
 	project := s.settings.Cloud.ProjectID
 	store, err := rolloutBucket(ctx, s.settings)
 	if err != nil {
@@ -184,19 +188,19 @@ func rolloutBucket(ctx context.Context, s stacks.Settings) (workflow.Store, erro
 	if err != nil {
 		return nil, err
 	}
-	return backups.Store("operations"), nil
+	return backups.Store(stacks.Operations), nil
 }
 
 func connect(config []byte) (cloud.Cluster, error) { return kube.New(config) }
 
 // cloudStack opens the stack of an environment of the cloud in the operator's own backend.
-func cloudStack(ctx context.Context, env *local.Environment, name string, out io.Writer) (*cloud.EngineStack, error) {
+func cloudStack(ctx context.Context, env *local.Environment, name string, out io.Writer, run pulumi.RunFunc) (*cloud.EngineStack, error) {
 	stack := &cloud.EngineStack{
 		Open: func(ctx context.Context) (*engine.Stack, error) {
-			return engine.Attach(ctx, env.Root(), name, program.Deploy)
+			return engine.Attach(ctx, env.Root(), name, run)
 		},
 		Dir:     env.Root(),
-		Address: program.OutputAddress, Kubeconfig: program.OutputKubeconfig,
+		Address: program.OutputAddress, Kubeconfig: program.OutputKubeconfig, Program: program.OutputProgram,
 		Say: func(format string, args ...any) { fmt.Fprintf(out, "        "+format+"\n", args...) },
 	}
 	return stack, stack.Load(ctx)
