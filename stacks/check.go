@@ -191,12 +191,15 @@ func checkNames(s *Settings, r *RefusalError) {
 	}
 }
 
+// ByDigest tells whether an image is named by its digest, as a release's is: NAME@sha256:….
+func ByDigest(image string) bool { return imageByDigest.MatchString(image) }
+
 func checkImages(s *Settings, r *RefusalError) {
 	for key, image := range map[string]string{
 		"serviceImageBlue": s.Service.ImageBlue, "serviceImageGreen": s.Service.ImageGreen,
 		"frontendImage": s.Frontend.Image, "legacyImage": s.Legacy.Image, "operatorImage": s.Operator.Image,
 	} {
-		if image != "" && !imageByDigest.MatchString(image) {
+		if image != "" && !ByDigest(image) {
 			r.add(key, "is %q: must name an image by digest, NAME@sha256:…; a tag can change under a running release", image)
 		}
 	}

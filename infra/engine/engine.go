@@ -139,8 +139,12 @@ func read(project *workspace.Project, path string) (config.Map, error) {
 func load(environment string, values config.Map) (stacks.Settings, error) {
 	own := map[string]string{}
 	for key, value := range values {
-		if key.Namespace() == stacks.Project {
+		switch key.Namespace() {
+		case stacks.Project:
 			own[key.Name()] = Text(value)
+		case "pulumi": // the engine's own
+		default: // misspelt, or another program's: nothing here reads it
+			own[key.String()] = Text(value)
 		}
 	}
 	settings, err := stacks.Load(environment, own)

@@ -15,15 +15,19 @@ import (
 func TestLoadRefuses(t *testing.T) {
 	_, err := load("local", config.Map{
 		Key("serviceReplicas"): config.NewValue("0"), Key("gatewayWeightBlu"): config.NewValue("1"),
+		config.MustMakeKey("coditct", "serviceReplicas"): config.NewValue("2"), config.MustMakeKey("pulumi", "tags"): config.NewValue("x"),
 	})
 	refusal, ok := errors.AsType[*problem.Error](err)
 	if !ok {
 		t.Fatalf("error %v, want a problem", err)
 	}
-	for _, want := range []string{"Pulumi.local.yaml", "serviceReplicas", "gatewayWeightBlu"} {
+	for _, want := range []string{"Pulumi.local.yaml", "serviceReplicas", "gatewayWeightBlu", "coditct:serviceReplicas is no setting"} {
 		if !strings.Contains(refusal.Text, want) {
 			t.Errorf("%q does not name %s", refusal.Text, want)
 		}
+	}
+	if strings.Contains(refusal.Text, "tags") {
+		t.Errorf("what is the engine's own is refused: %s", refusal.Text)
 	}
 	if _, ok := errors.AsType[*stacks.RefusalError](err); !ok {
 		t.Error("the refusal is not in the chain")

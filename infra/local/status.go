@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"coditect.ai/platform/app/contract"
 	"coditect.ai/platform/infra/problem"
@@ -41,8 +43,9 @@ func (e *Environment) Cloud(ctx context.Context) (*daemon.Client, error) {
 	return cloud, nil
 }
 
-// Status writes what of the environment runs, for people or as JSON.
-func (e *Environment) Status(ctx context.Context, asJSON bool) error {
+// Status writes what of the environment runs, for people, on a terminal so wide (0:
+// on none), or as JSON.
+func (e *Environment) Status(ctx context.Context, asJSON bool, width int) error {
 	status, err := e.Look(ctx)
 	if err != nil {
 		return err
@@ -52,15 +55,15 @@ func (e *Environment) Status(ctx context.Context, asJSON bool) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(status)
 	}
-	e.describe(status)
+	e.describe(status, width)
 	return nil
 }
 
 // describe tells the addresses, and for each slot its split and its pods.
-func (e *Environment) describe(status daemon.Status) {
-	w := tabwriter.NewWriter(e.out, 2, 0, 2, ' ', 0)
-	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-	defer func() { _ = w.Flush() }()
+func (e *Environment) describe(status daemon.Status, width int) {
+	var lines []string
+	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	defer func() { _, _ = io.WriteString(e.out, tabulate(lines, width)) }()
 	for _, address := range status.Gateways {
 		line("  %s%s", address, contract.BasePath)
 	}
@@ -98,6 +101,31 @@ func (e *Environment) describe(status daemon.Status) {
 	case m.Targets > 0:
 		line("  Prometheus starts")
 	}
+}
+
+// tabulate aligns the cells of lines, which tabs divide. Where that is wider than the
+// terminal, each cell has a line of its own below the first.
+func tabulate(lines []string, width int) string {
+	var aligned strings.Builder
+	w := tabwriter.NewWriter(&aligned, 2, 0, 2, ' ', 0)
+	for _, line := range lines {
+		_, _ = fmt.Fprintln(w, line)
+	}
+	_ = w.Flush() // a Builder refuses nothing
+	fits := func(line string) bool { return utf8.RuneCountInString(strings.TrimRight(line, "\n")) <= width }
+	if width <= 0 || !slices.ContainsFunc(slices.Collect(strings.Lines(aligned.String())), func(line string) bool { return !fits(line) }) {
+		return aligned.String()
+	}
+	var narrow strings.Builder
+	for _, line := range lines {
+		cells := strings.Split(line, "\t")
+		indent := strings.Repeat(" ", len(cells[0])-len(strings.TrimLeft(cells[0], " "))+2)
+		narrow.WriteString(cells[0] + "\n")
+		for _, cell := range cells[1:] {
+			narrow.WriteString(indent + cell + "\n")
+		}
+	}
+	return narrow.String()
 }
 
 // traffic is the split that was observed since the weights were set.

@@ -262,7 +262,7 @@ func (e *Environment) welcome(ctx context.Context, cloud *daemon.Client, s *engi
 		e.say("%s changed (%.1f s).", count(changes, "resource"), took.Seconds())
 	}
 	e.say("\nThe environment is up:\n")
-	e.describe(status)
+	e.describe(status, 0)
 	e.say(`
 Try:
   curl -s %[1]s/health

@@ -95,6 +95,8 @@ func configuration(ctx *pulumi.Context) (map[string]string, error) {
 		for key, value := range all {
 			if name, ours := strings.CutPrefix(key, Project+":"); ours {
 				values[name] = value
+			} else if !strings.HasPrefix(key, "pulumi:") { // nothing here reads it, and that is told
+				values[key] = value
 			}
 		}
 	}

@@ -145,7 +145,7 @@ func (s *State) Text(w io.Writer, style Style) {
 
 // slot is one slot's line, and what was measured of it.
 func (s *State) slot(w io.Writer, role string, name stacks.Slot, style Style, of func(Judgment) *Sample) {
-	fmt.Fprintf(w, "  %-7s  %-5s  %3d %%", role, name, s.Target[name])
+	line := fmt.Sprintf("  %-7s  %-5s  %3d %%", role, name, s.Target[name])
 	var shares, tails []float64
 	for _, j := range s.Judged[max(0, len(s.Judged)-history):] {
 		if sample := of(j); sample != nil {
@@ -154,11 +154,15 @@ func (s *State) slot(w io.Writer, role string, name stacks.Slot, style Style, of
 	}
 	if last := s.Last(); last != nil && of(*last) != nil {
 		sample := of(*last)
-		fmt.Fprintf(w, "  %6.0f requests  %6.2f %% errors  p99 %s", sample.Requests, 100*sample.share(), sample.P99.Round(time.Millisecond))
+		measured := fmt.Sprintf("  %6.0f requests  %6.2f %% errors  p99 %s", sample.Requests, 100*sample.share(), sample.P99.Round(time.Millisecond))
+		if style.Width > 0 && len(line)+len(measured) > style.Width {
+			measured = "\n  " + measured
+		}
+		line += measured
 	} else if s.Target[name] > 0 && s.Phase == Soaking {
-		fmt.Fprint(w, "  not measured")
+		line += "  not measured"
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintln(w, line)
 	if len(shares) > 1 && (style.Width == 0 || style.Width >= 40+2*history) {
 		fmt.Fprintf(w, "           errors %s  p99 %s\n", Sparkline(shares, s.Plan.Limits.Errors), Sparkline(tails, s.Plan.Limits.P99.Seconds()))
 	}

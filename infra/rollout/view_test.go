@@ -34,7 +34,7 @@ func TestViews(t *testing.T) {
 			t.Errorf("%s: colours where none are wanted, or none where they are", s.Phase)
 		}
 		for line := range strings.Lines(narrow.String()) {
-			if utf8.RuneCountInString(line) > 80 {
+			if utf8.RuneCountInString(line) > 61 { // its end included
 				t.Errorf("%s: the line %q is too long", s.Phase, line)
 			}
 		}

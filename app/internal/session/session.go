@@ -250,10 +250,10 @@ func (n New) normal() (New, []fault.Field) {
 	refuse := func(field, problem string) { faults = append(faults, fault.Field{Field: field, Problem: problem}) }
 	n.Name = strings.TrimSpace(n.Name)
 	if !plain(n.Name) || utf8.RuneCountInString(n.Name) > maxName {
-		refuse("name", "must be at most 200 characters, without control characters")
+		refuse("name", "must be at most 200 characters, without control characters, line breaks or changes of direction")
 	}
 	if !plain(n.WorkspacePath) || len(n.WorkspacePath) > maxPath {
-		refuse("workspace_path", "must be at most 1024 bytes, without control characters")
+		refuse("workspace_path", "must be at most 1024 bytes, without control characters, line breaks or changes of direction")
 	}
 	switch metadata, ok := object(n.Metadata); {
 	case !ok:
@@ -266,7 +266,12 @@ func (n New) normal() (New, []fault.Field) {
 	return n, faults
 }
 
-func plain(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
+// plain tells whether text shows as what it is: no control characters, line breaks or changes of direction.
+func plain(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	})
+}
 
 // object returns a JSON object without white space; nothing and null are an empty one.
 func object(raw json.RawMessage) (json.RawMessage, bool) {

@@ -92,6 +92,7 @@ func TestNewNamesEveryFieldAtFault(t *testing.T) {
 		want string
 	}{
 		{New{Name: strings.Repeat("n", 201), WorkspacePath: "a\nb", Metadata: json.RawMessage(`[]`)}, "name workspace_path metadata"},
+		{New{Name: "gro.live\u202e", WorkspacePath: "a\u2028b"}, "name workspace_path"},
 		{New{Name: "a\x7f", WorkspacePath: strings.Repeat("p", 1025), Metadata: json.RawMessage(`{`)}, "name workspace_path metadata"},
 		{New{Metadata: json.RawMessage(`"x"`)}, "metadata"},
 		{New{Metadata: json.RawMessage(`{} {}`)}, "metadata"},

@@ -31,6 +31,9 @@ Exit code 0: no drift; 3: drift, which is told; 1: it could not be compared.`,
 		if err != nil {
 			return err
 		}
+		if *timeout <= 0 {
+			return problem.New(nil, "--timeout is %s: give it more than nothing.", *timeout)
+		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
 		report, err := compare(ctx, env, *name)

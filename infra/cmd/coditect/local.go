@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"coditect.ai/platform/infra/console"
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
+	"coditect.ai/platform/stacks"
 )
 
 // environment adds --env to cmd and returns what opens the environment.
@@ -16,10 +16,28 @@ func environment(cmd *cobra.Command) func() (*local.Environment, error) {
 	name := cmd.Flags().String("env", local.Name, "the environment")
 	return func() (*local.Environment, error) {
 		if *name != local.Name {
-			return nil, &problem.Error{Text: fmt.Sprintf("this command is for the environment %s; use `pulumi %s --stack %s` for one in the cloud.", local.Name, cmd.Name(), *name)}
+			return nil, elsewhere(cmd.Name(), *name)
 		}
 		return local.Open(".", cmd.OutOrStdout())
 	}
+}
+
+// elsewhere refuses a command that is for the local environment alone, with what does
+// the same in another.
+func elsewhere(command, name string) error {
+	if e := stacks.Environment(name); !e.Known() {
+		return unknown(name)
+	}
+	there := map[string]string{
+		"up": "`pulumi up --stack " + name + "` does it there", "down": "`pulumi destroy --stack " + name + "` does it there",
+		"drill": "there a CronJob rehearses it each week, see docs/recovery.md",
+	}[command]
+	return problem.New(nil, "`coditect %s` is for the environment %s: %s.", command, local.Name, there)
+}
+
+// unknown refuses a name that is no environment's.
+func unknown(name string) error {
+	return problem.New(nil, "there is no environment %q: it is one of %v.", name, stacks.Environments())
 }
 
 func upCommand() *cobra.Command {
@@ -79,7 +97,7 @@ something could not be read, or a person is asked to decide; 1: the command fail
 			}
 			return tellSnapshot(cmd.OutOrStdout(), snapshot, *asJSON)
 		}
-		if err := v.local.Status(cmd.Context(), *asJSON); err != nil || *asJSON {
+		if err := v.local.Status(cmd.Context(), *asJSON, terminal().Width); err != nil || *asJSON {
 			return err
 		}
 		return tellProven(cmd, v.local)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -38,10 +39,28 @@ func main() {
 		}
 		return
 	}
+	if err := besidePath(); err != nil {
+		fmt.Fprintln(os.Stderr, "coditect: could not "+err.Error())
+		os.Exit(exitFailed)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
+}
+
+// besidePath lets what was built beside this executable be found where PATH has no
+// such command: `make` puts Pulumi there.
+func besidePath() error {
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this executable: %w", err)
+	}
+	list := append(filepath.SplitList(os.Getenv("PATH")), filepath.Dir(executable))
+	if err := os.Setenv("PATH", strings.Join(list, string(filepath.ListSeparator))); err != nil {
+		return fmt.Errorf("set PATH: %w", err)
+	}
+	return nil
 }
 
 // run executes the command line and returns the exit code; every failure is told in one place.
@@ -60,6 +79,8 @@ func run(ctx context.Context, args []string) int {
 		return exitFindings
 	case mendable:
 		fmt.Fprintln(os.Stderr, "coditect: "+mend.Text)
+	case usageError.MatchString(err.Error()):
+		fmt.Fprintf(os.Stderr, "coditect: %v; see `coditect --help`.\n", err)
 	case strings.Contains(err.Error(), syscall.ENOSPC.Error()): // told by another process, or an engine: only its words say so
 		fmt.Fprintln(os.Stderr, "coditect: the disk is full: free some space, then run this again; could not "+err.Error())
 	default:
@@ -67,6 +88,16 @@ func run(ctx context.Context, args []string) int {
 	}
 	return exitFailed
 }
+
+// group makes cmd one that only holds others: alone it explains them, and a word that
+// is none of them is refused, which cobra does for the first word alone.
+func group(cmd *cobra.Command) {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// usageError is what cobra refuses of a command line. It tells these by their words alone.
+var usageError = regexp.MustCompile(`^(unknown (command|flag|shorthand flag)|required flag\(s\)|invalid argument|flag needs an argument|accepts )`)
 
 func command() *cobra.Command {
 	root := &cobra.Command{

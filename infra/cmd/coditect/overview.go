@@ -223,7 +223,7 @@ func (o *overview) recovery(ctx context.Context, s *console.Snapshot) error {
 // brought up and taken away by Pulumi's.
 func cloudActions(command func(...string) []string) []console.Action {
 	under := func(s console.Snapshot) bool {
-		return s.Rollout != nil && rollout.Phase(s.Rollout.State).Under()
+		return s.Rollout != nil && !rollout.Phase(s.Rollout.State).Ended() || s.Retirement != nil && s.Retirement.Waiting != ""
 	}
 	return append(append([]console.Action{
 		{
@@ -231,8 +231,8 @@ func cloudActions(command func(...string) []string) []console.Action {
 			Consequence: "What is there is compared with what the program made. Nothing is changed.",
 		},
 		{
-			ID: "rollout-tick", Title: "Move the release on", Command: command("rollout", "tick"), When: under,
-			Consequence: "The release is looked at once, and goes as far as it may now: on, or back.",
+			ID: "tick", Title: "Move on what is under way", Command: command("tick"), When: under,
+			Consequence: "The release and the retirement of API v2 are looked at once, and go as far as they may now: on, or back.",
 		},
 		{
 			ID: "recover", Title: "Recover what was lost", Danger: true, Command: command("recover"),

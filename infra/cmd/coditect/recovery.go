@@ -25,6 +25,7 @@ import (
 	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/program"
 	"coditect.ai/platform/infra/recovery"
+	"coditect.ai/platform/infra/tick"
 	"coditect.ai/platform/infra/workflow"
 	"coditect.ai/platform/stacks"
 )
@@ -71,7 +72,7 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 		}
 		switch e := stacks.Environment(*name); {
 		case !e.Known():
-			return nil, problem.New(nil, "there is no environment %q: it is one of %v.", *name, stacks.Environments())
+			return nil, unknown(*name)
 		case e.Cloud():
 			return cloudTarget(cmd, env, *name, *asCommitted)
 		}
@@ -405,20 +406,23 @@ func publish(cmd *cobra.Command, env *local.Environment, r recovery.Report) erro
 // tellProven says how old the last proven restore is.
 func tellProven(cmd *cobra.Command, env *local.Environment) error {
 	p, err := recovery.LastProven(cmd.Context(), recoveryStore(env))
-	out := cmd.OutOrStdout()
+	tell := func(format string, args ...any) {
+		fmt.Fprintln(cmd.OutOrStdout())
+		tick.Style(terminal()).Write(cmd.OutOrStdout(), fmt.Sprintf(format, args...))
+	}
 	switch age := time.Since(p.At); {
 	case errors.Is(err, workflow.ErrAbsent):
-		fmt.Fprintln(out, "\nNo restore was ever proven: run `make drill`.")
+		tell("No restore was ever proven: run `make drill`.")
 	case err != nil:
 		return err
 	case age > provenAge:
-		fmt.Fprintf(out, "\nThe last restore was proven %d days ago, longer than %d: run `make drill`.\n", int(age.Hours()/24), int(provenAge.Hours()/24))
+		tell("The last restore was proven %d days ago, longer than %d: run `make drill`.", int(age.Hours()/24), int(provenAge.Hours()/24))
 	default:
 		rpo := "RPO not known"
 		if p.RPO != nil {
 			rpo = fmt.Sprintf("RPO %.1f s", *p.RPO)
 		}
-		fmt.Fprintf(out, "\nLast proven restore: %s by %s, %s, RTO %.1f s.\n", p.At.Local().Format(time.DateTime), cmp.Or(p.By, "recovery"), rpo, p.RTO)
+		tell("Last proven restore: %s by %s, %s, RTO %.1f s.", p.At.Local().Format(time.DateTime), cmp.Or(p.By, "recovery"), rpo, p.RTO)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ A retirement is moved by ticks: a scheduler calls ` + "`tick`" + `, or ` + "`tic
 Exit code 0: it is as it should be; 3: a person is asked to decide, or API v2
 stays; 1: the command failed.`,
 	}
+	group(cmd)
 	cmd.AddCommand(
 		retireStart(), retireTick(), retireStatus(),
 		retireDecision("promote", "Approve that API v2 leaves the route, or go on with what the retirement waits for", false,
@@ -153,6 +154,9 @@ func retireDecision(name, short string, reasoned bool, do func(context.Context, 
 		reason = cmd.Flags().String("reason", "", "why, for the record")
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := printable("--reason", *reason); err != nil {
+			return err
+		}
 		r, env, _, err := open()
 		if err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"coditect.ai/platform/infra/local"
 	"coditect.ai/platform/infra/problem"
 	"coditect.ai/platform/infra/rollout"
+	"coditect.ai/platform/stacks"
 )
 
 // waitForTick is how long an operation waits for a tick of somebody else to end.
@@ -33,6 +34,7 @@ that calls ` + "`tick`" + `. Any of them goes on where another has ended.
 Exit code 0: it is as it should be; 3: a person is asked to decide, or the
 release went back; 1: the command failed.`,
 	}
+	group(cmd)
 	cmd.AddCommand(
 		rolloutStart(), rolloutTick(), rolloutStatus(), rolloutReport(), rolloutSettings(), rolloutRehearse(),
 		decision("pause", "Stop the advance; what is bad goes back all the same", true, func(ctx context.Context, r *rollout.Rollouts, reason string) (*rollout.State, error) {
@@ -78,6 +80,12 @@ func rolloutStart() *cobra.Command {
 		}
 		if release.Image == "" || release.Version == "" {
 			return problem.New(nil, "name the release: --image and --version, or --binary in the local environment.")
+		}
+		if !stacks.ByDigest(release.Image) {
+			return problem.New(nil, "--image is %q: name an image by digest, NAME@sha256:…; a tag can change under a running release.", release.Image)
+		}
+		if err := printable("--version", release.Version); err != nil {
+			return err
 		}
 		plan := rollout.PlanOf(s.settings.Rollout)
 		if err := s.gate(cmd.Context(), release); err != nil {
@@ -289,6 +297,9 @@ func decision(name, short string, reasoned bool, do func(context.Context, *rollo
 		reason = cmd.Flags().String("reason", "", "why, for the record")
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := printable("--reason", *reason); err != nil {
+			return err
+		}
 		s, err := open(cmd.Context())
 		if err != nil {
 			return err

@@ -137,7 +137,7 @@ func (s *site) gate(ctx context.Context, release rollout.Release) error {
 // backend, its bucket, its load balancer and its metrics.
 func openCloudSite(ctx context.Context, env *local.Environment, name string, out io.Writer) (*site, error) {
 	if e := stacks.Environment(name); !e.Known() {
-		return nil, problem.New(nil, "there is no environment %q: it is one of %v.", name, stacks.Environments())
+		return nil, unknown(name)
 	}
 	stack, err := cloudStack(ctx, env, name, out, program.Release)
 	if err != nil {
