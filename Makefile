@@ -116,7 +116,7 @@ e2e: ## hold every environment against a real Kubernetes control plane and gatew
 fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	@infra/tools/fuzz.sh $(or $(FUZZTIME),60s)
 
-bench: build ## run the benchmarks that hold the service to its ratios; fails where one is missed
+bench: build pulumi ## run the benchmarks that hold service and program to their ratios; fails where one is missed
 	@infra/tools/bench.sh
 
 generate: ## renew what is generated: golden plans, documentation tables

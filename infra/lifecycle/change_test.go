@@ -167,9 +167,13 @@ func (w *world) destroyInOrder(t *testing.T, settings map[string]string) {
 
 // An update that is cut off in its middle is taken up by the next one, and nothing is made twice.
 func TestInterruptedUpdate(t *testing.T) {
-	w := begin(t, stacks.Local, program.Deploy)
 	ctx, cut := context.WithCancel(t.Context())
 	defer cut()
+	w := begin(t, stacks.Local, func(p *pulumi.Context) error {
+		err := program.Deploy(p)
+		<-ctx.Done() // so that the update cannot end before it is cut off
+		return errors.Join(err, ctx.Err())
+	})
 	s, made := w.open(t, nil), 0
 	err := engine.Follow(func(ch chan<- events.EngineEvent) error {
 		_, err := s.Up(ctx, optup.EventStreams(ch), optup.Parallel(1))
@@ -182,8 +186,12 @@ func TestInterruptedUpdate(t *testing.T) {
 		}
 	})
 	if err == nil {
-		t.Skip("the update was over before it could be cut off")
+		t.Fatal("the update ended well, though it was cut off")
 	}
+	if made < 8 {
+		t.Fatalf("the update was cut off by itself, after %d resources: %v", made, engine.Explain(err))
+	}
+	w.program = program.Deploy
 	s = w.open(t, nil)
 	if err := s.Cancel(t.Context()); err != nil { // the lock, where the engine was killed
 		t.Log(err)

@@ -44,31 +44,31 @@ type world struct {
 }
 
 // begin makes the clouds; there is no environment in them yet.
-func begin(t *testing.T, env stacks.Environment, program pulumi.RunFunc) *world {
-	t.Helper()
+func begin(tb testing.TB, env stacks.Environment, program pulumi.RunFunc) *world {
+	tb.Helper()
 	if testing.Short() {
-		t.Skip("the engine takes its time")
+		tb.Skip("the engine takes its time")
 	}
 	if _, err := exec.LookPath("pulumi"); err != nil {
-		t.Skip("no Pulumi on PATH: `make pulumi` builds it")
+		tb.Skip("no Pulumi on PATH: `make pulumi` builds it")
 	}
-	cloud, err := simcloud.Open(simcloud.Options{Directory: t.TempDir()})
+	cloud, err := simcloud.Open(simcloud.Options{Directory: tb.TempDir()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := cloud.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	return &world{cloud: cloud, home: t.TempDir(), env: env, program: program}
+	return &world{cloud: cloud, home: tb.TempDir(), env: env, program: program}
 }
 
-func (w *world) open(t *testing.T, more map[string]string) *engine.Stack {
-	t.Helper()
+func (w *world) open(tb testing.TB, more map[string]string) *engine.Stack {
+	tb.Helper()
 	values := added(w.env)
 	maps.Copy(values, more)
-	stack, err := engine.Open(t.Context(), engine.Options{
+	stack, err := engine.Open(tb.Context(), engine.Options{
 		Root: filepath.Join("..", ".."), Environment: string(w.env), Home: w.home, Providers: w.cloud.Providers(), Program: w.program,
 		Overlay: func(_, committed config.Map) config.Map {
 			all := maps.Clone(committed)
@@ -79,17 +79,17 @@ func (w *world) open(t *testing.T, more map[string]string) *engine.Stack {
 		},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return stack
 }
 
 // up returns what an update did.
-func (w *world) up(t *testing.T, more map[string]string) map[string]int {
-	t.Helper()
-	result, err := w.open(t, more).Up(t.Context())
+func (w *world) up(tb testing.TB, more map[string]string) map[string]int {
+	tb.Helper()
+	result, err := w.open(tb, more).Up(tb.Context())
 	if err != nil {
-		t.Fatalf("%s: up: %v", w.env, engine.Explain(err))
+		tb.Fatalf("%s: up: %v", w.env, engine.Explain(err))
 	}
 	return *result.Summary.ResourceChanges
 }
