@@ -65,7 +65,7 @@ type Rollout struct {
 	Waiting string `json:"waiting"`
 	// Attention is what a person is asked to decide; empty if nothing.
 	Attention string    `json:"attention"`
-	Until     time.Time `json:"until"`
+	Until     time.Time `json:"until,omitzero"`
 	Stable    Series    `json:"stable"`
 	Canary    Series    `json:"canary"`
 }
@@ -78,7 +78,7 @@ type Retirement struct {
 	// Waiting, Attention and Until are as a rollout's.
 	Waiting   string    `json:"waiting"`
 	Attention string    `json:"attention"`
-	Until     time.Time `json:"until"`
+	Until     time.Time `json:"until,omitzero"`
 }
 
 // Stage is one step of a release.

@@ -31,7 +31,7 @@ const (
 	user = 65532
 	// work is where the image's checkout is copied to, and the engine keeps its own:
 	// the root file system is read-only.
-	work = "/work"
+	work = "/scratch"
 	// checkout is where the image has the repository.
 	checkout = "/coditect"
 	// leave is the time in which an engine that is told to stop gives the stack's lock back.

@@ -26,6 +26,9 @@ func consoleCommand() *cobra.Command {
 	open := viewing(cmd)
 	port := cmd.Flags().Int("port", 0, "loopback port of the page; 0 takes a free one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *port < 0 || *port > 65535 {
+			return problem.New(nil, "--port is %d: it is a number from 1 to 65535, or 0 for a free one.", *port)
+		}
 		v, err := open()
 		if err != nil {
 			return err

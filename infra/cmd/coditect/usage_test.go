@@ -44,6 +44,7 @@ func TestTypedWrong(t *testing.T) {
 		"rollout start --version 1\x1b[31m --image x@sha256:" + strings.Repeat("0", 64): "--version is",
 		"rollout abort --reason a\x1b[31mb":                                             "--reason is",
 		"retire abort --reason a\x07b":                                                  "--reason is",
+		"console --port 99999":                                                          "--port is 99999: it is a number from 1 to 65535",
 		"drift --timeout -1s":                                                           "--timeout is -1s",
 	} {
 		code, text := said(t, strings.Fields(line)...)
