@@ -162,6 +162,16 @@ func (j Journal) Recent(limit int) ([]Entry, error) {
 	return recent, nil
 }
 
+// RecentOf is as Recent, of one environment.
+func (j Journal) RecentOf(environment string, limit int) ([]Entry, error) {
+	all, err := j.Recent(math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(e Entry) bool { return e.Environment != environment })
+	return all[:min(limit, len(all))], nil
+}
+
 // Good returns the revisions of the repository that the environment was brought to
 // with success, the newest first, each once.
 func (j Journal) Good(environment string) ([]string, error) {

@@ -62,6 +62,20 @@ func TestAnOperationShowsHowItEnded(t *testing.T) {
 	}
 }
 
+func TestOperationsOfOneEnvironment(t *testing.T) {
+	j, _ := open(t)
+	other := entry("b", journal.Succeeded)
+	other.Environment = "prod"
+	record(t, j, entry("a", journal.Succeeded), other, entry("c", journal.Succeeded), entry("d", journal.Succeeded))
+	recent, err := j.RecentOf("local", 2)
+	if err != nil || len(recent) != 2 || recent[0].ID != "d" || recent[1].ID != "c" {
+		t.Errorf("of local: %+v, %v", recent, err)
+	}
+	if recent, err := j.RecentOf("prod", 2); err != nil || len(recent) != 1 || recent[0].ID != "b" {
+		t.Errorf("of prod: %+v, %v", recent, err)
+	}
+}
+
 func TestACutOffEntryCostsNoOther(t *testing.T) {
 	j, path := open(t)
 	record(t, j, entry("a", journal.Succeeded))

@@ -75,7 +75,7 @@ func viewing(cmd *cobra.Command) func() (*view, error) {
 			v.Sources, v.Actions = o.sources(), cloudActions(command)
 		}
 		v.Sources = append(v.Sources, console.Source{Name: "operations", Fill: func(_ context.Context, s *console.Snapshot) (err error) {
-			s.Operations, err = operations(env).Recent(recentOperations)
+			s.Operations, err = operations(env).RecentOf(*name, recentOperations)
 			return err
 		}})
 		return v, nil

@@ -88,6 +88,7 @@ func (o *overview) sources() []console.Source {
 }
 
 // seldom asks a source no more often than that, and repeats what it said in between.
+// What failed is asked for again sooner.
 func (o *overview) seldom(every time.Duration, source console.Source) console.Source {
 	var mu sync.Mutex
 	var at time.Time
@@ -96,7 +97,7 @@ func (o *overview) seldom(every time.Duration, source console.Source) console.So
 	return console.Source{Name: source.Name, Fill: func(ctx context.Context, s *console.Snapshot) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if now := o.now(); at.IsZero() || now.Sub(at) >= every {
+		if now := o.now(); at.IsZero() || now.Sub(at) >= every || failure != nil && now.Sub(at) >= lookEvery {
 			last, at = console.Snapshot{}, now
 			failure = source.Fill(ctx, &last)
 		}

@@ -284,3 +284,24 @@ func TestCloudActions(t *testing.T) {
 		}
 	}
 }
+
+// One document that cannot be read hides no other, and what failed is asked for again soon.
+func TestHalfOfTheReleases(t *testing.T) {
+	f, o := newFar(t)
+	_, version, err := o.store.Get(t.Context(), rollout.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.store.Put(t.Context(), rollout.Key, []byte("{"), version); err != nil {
+		t.Fatal(err)
+	}
+	f.bucket = errors.New("no bucket")
+	c := console.New(console.Options{Environment: "prod", Sources: o.sources(), Now: o.now})
+	if s := c.Look(t.Context()); s.Rollout != nil || s.Retirement == nil || len(s.Unread) != 2 {
+		t.Errorf("seen is %+v", s)
+	}
+	f.bucket, f.clock = nil, f.clock.Add(lookEvery)
+	if s := c.Look(t.Context()); s.Proven == nil || len(s.Unread) != 1 {
+		t.Errorf("after the bucket is back, seen is %+v", s)
+	}
+}

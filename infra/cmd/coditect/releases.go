@@ -13,23 +13,22 @@ import (
 	"coditect.ai/platform/infra/workflow"
 )
 
-// fillReleases shows the newest rollout and the retirement of API v2, which a store keeps.
+// fillReleases shows the newest rollout and the retirement of API v2, which a store
+// keeps: the one though the other cannot be read.
 func fillReleases(ctx context.Context, name string, store workflow.Store, s *console.Snapshot) error {
 	state, err := rollout.New(rollout.Options{Name: name, Store: store}).Look(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		s.Rollout = shown(state)
-	case !errors.Is(err, rollout.ErrNone):
-		return err
+	} else if errors.Is(err, rollout.ErrNone) {
+		err = nil
 	}
-	legacy, err := retire.New(retire.Options{Name: name, Store: store}).Look(ctx)
-	switch {
-	case err == nil:
+	legacy, unread := retire.New(retire.Options{Name: name, Store: store}).Look(ctx)
+	if unread == nil {
 		s.Retirement = leaving(legacy)
-	case !errors.Is(err, retire.ErrNone):
-		return err
+	} else if errors.Is(unread, retire.ErrNone) {
+		unread = nil
 	}
-	return nil
+	return errors.Join(err, unread)
 }
 
 // leaving is a retirement as the page shows it.
