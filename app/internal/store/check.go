@@ -43,18 +43,24 @@ func (s *Store) Check(ctx context.Context) (Report, error) {
 	return report, nil
 }
 
-// check lets t take the inventory beside. Where the engine keeps one snapshot,
-// both are of it. Elsewhere the walk only cuts the store into parts, so that the
-// counterparts of several are read at a time: one read after the other, each
+// check lets t take the inventory beside. Where one snapshot lasts for all of the
+// store, both are of it. Elsewhere a walk only cuts the store into parts, so that
+// the counterparts of several are read at a time: one read after the other, each
 // waiting for the network, would take hours where there are millions of keys.
 func (s *Store) check(ctx context.Context, t *tallying) (Report, walked, error) {
+	c := &checking{}
 	if _, long := s.db.(kv.Snapshotter); long {
-		c := &checking{}
 		seen, err := s.walk(ctx, together{t, c})
 		return c.done, seen, err
 	}
+	first := *t
+	seen, rest, err := s.walkOnce(ctx, below(s.space.prefix), together{&first, c})
+	if err != nil || rest == nil {
+		*t = first
+		return c.done, seen, err
+	}
 	var all findings
-	seen, err := s.walkParts(ctx, t, func(ctx context.Context, n int, part kv.Range) error {
+	seen, err = s.walkParts(ctx, t, func(ctx context.Context, n int, part kv.Range) error {
 		c := &checking{}
 		_, err := s.walkOver(ctx, part, c)
 		all.add(n, c.done)

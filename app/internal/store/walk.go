@@ -75,27 +75,38 @@ func (s *Store) walkIn(ctx context.Context, rest kv.Range, v visitor) (walked, e
 }
 
 // walkOver shows v the pairs of a range on one snapshot after the other.
-func (s *Store) walkOver(ctx context.Context, rest kv.Range, v visitor) (walked, error) {
-	seen := walked{}
-	for n, more := 1, true; more; n++ {
-		next := rest
-		err := s.View(ctx, func(r *Reader) (err error) {
-			if seen, err = r.seen(); err != nil {
-				return err
-			}
-			v.begin()
-			next, more, err = r.walkOn(ctx, s.bounds, rest, v)
-			return err
-		})
-		if err == nil {
-			err = v.end()
-		}
-		if err != nil {
+func (s *Store) walkOver(ctx context.Context, all kv.Range, v visitor) (seen walked, err error) {
+	exact := true
+	for rest := &all; rest != nil; exact = false {
+		if seen, rest, err = s.walkOnce(ctx, *rest, v); err != nil {
 			return seen, err
 		}
-		rest, seen.exact = next, n == 1
+		seen.exact = exact && rest == nil
 	}
 	return seen, nil
+}
+
+// walkOnce shows v what one transaction may take of a range, and returns what is
+// left of it, nil if nothing is.
+func (s *Store) walkOnce(ctx context.Context, all kv.Range, v visitor) (seen walked, rest *kv.Range, err error) {
+	err = s.View(ctx, func(r *Reader) (err error) {
+		if seen, err = r.seen(); err != nil {
+			return err
+		}
+		v.begin()
+		var left kv.Range
+		var more bool
+		left, more, err = r.walkOn(ctx, s.bounds, all, v)
+		if rest = nil; more {
+			rest = &left
+		}
+		return err
+	})
+	if err == nil {
+		err = v.end()
+	}
+	seen.exact = rest == nil
+	return seen, rest, err
 }
 
 func (r *Reader) seen() (walked, error) {
