@@ -48,10 +48,14 @@ func (s Settings) Moved(deployed map[string]string) []Fault {
 	return faults
 }
 
+// operatedKey tells in [Settings.Released] whether the environment moved its releases itself.
+const operatedKey = "operated"
+
 // Released is the value of every setting that releases and the retirement of API v2
 // decide, by key.
 func (s Settings) Released() map[string]string {
 	return map[string]string{
+		operatedKey:        strconv.FormatBool(s.Operated()),
 		"serviceImageBlue": s.Service.ImageBlue, "serviceImageGreen": s.Service.ImageGreen,
 		"gatewayWeightBlue": strconv.Itoa(s.Gateway.WeightBlue), "gatewayWeightGreen": strconv.Itoa(s.Gateway.WeightGreen),
 		"legacyImage": s.Legacy.Image, "legacyRouted": strconv.FormatBool(s.Legacy.Routed),
@@ -59,13 +63,15 @@ func (s Settings) Released() map[string]string {
 }
 
 // Reverted is a fault for each of them that differs from what deployed, an earlier
-// [Settings.Released], says, where the environment moves its releases itself: nobody
-// has written their outcome into this file. A slot that holds nothing may be given its first image.
+// [Settings.Released], says, where the environment moves its releases itself, or did:
+// nobody has written their outcome into this file, which may be of before that. A slot
+// that holds nothing may be given its first image.
 func (s Settings) Reverted(deployed map[string]string) []Fault {
-	if !s.Operated() {
+	if !s.Operated() && deployed[operatedKey] != "true" {
 		return nil
 	}
 	now := s.Released()
+	delete(now, operatedKey)
 	var faults []Fault
 	for _, key := range slices.Sorted(maps.Keys(now)) {
 		was, known := deployed[key]

@@ -98,6 +98,10 @@ func TestReverted(t *testing.T) {
 	}
 	delete(operated, "operatorImage")
 	delete(operated, "operatorBackend")
+	if faults := load(operated).Reverted(deployed); len(faults) != 4 {
+		t.Errorf("a file of before the environment moved its releases itself: %v", faults)
+	}
+	delete(deployed, "operated")
 	if faults := load(operated).Reverted(deployed); len(faults) > 0 {
 		t.Errorf("where people release, they have written the file: %v", faults)
 	}

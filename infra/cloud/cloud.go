@@ -165,6 +165,10 @@ func (e *Environment) cluster(ctx context.Context) (Cluster, error) {
 // Infrastructure brings everything up but the service, with an empty database of
 // the new generation. Where there is one, its processes stop first.
 func (e *Environment) Infrastructure(ctx context.Context) error {
+	// Again: whoever goes on may do so from another checkout.
+	if err := e.upToDate(ctx); err != nil {
+		return err
+	}
 	if committed := e.Stack.Settings().Database.Generation; committed != e.Generation {
 		if e.Replace {
 			if _, err := e.Stack.Update(ctx, map[string]string{keyPhase: string(stacks.PhaseHalt)}); err != nil {

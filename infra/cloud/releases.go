@@ -86,10 +86,15 @@ func (r *Releases) last(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return last, unhalted(last)
+}
+
+// unhalted refuses settings of a recovery that is under way.
+func unhalted(last map[string]string) error {
 	if phase := last[keyPhase]; phase != "" && phase != string(stacks.PhaseNone) {
-		return nil, problem.New(nil, "a recovery is under way (%s), and nothing is released before it has ended: `coditect recover` goes on with it.", phase)
+		return problem.New(nil, "a recovery is under way (%s), and nothing is released before it has ended: `coditect recover` goes on with it.", phase)
 	}
-	return last, nil
+	return nil
 }
 
 func (r *Releases) cluster(ctx context.Context) (Cluster, string, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 
 	"coditect.ai/platform/infra/engine"
 	"coditect.ai/platform/infra/google"
@@ -71,7 +72,7 @@ func (s *EngineStack) Last(ctx context.Context) (map[string]string, error) {
 	}
 	settings := map[string]string{}
 	for _, one := range history {
-		if one.Kind != "update" {
+		if !changed(one) {
 			continue
 		}
 		for key, value := range one.Config {
@@ -84,6 +85,25 @@ func (s *EngineStack) Last(ctx context.Context) (map[string]string, error) {
 	return nil, problem.New(errNeverUpdated, "stack %s was never updated: `pulumi up` comes first.", s.stack.Name())
 }
 
+// changed tells whether an operation can have changed what is deployed. One that the
+// program refused is on record too, with settings that never came true.
+func changed(one auto.UpdateSummary) bool {
+	if one.Kind != "update" {
+		return false
+	}
+	if one.Result != "failed" {
+		return true
+	}
+	if one.ResourceChanges != nil {
+		for op, n := range *one.ResourceChanges {
+			if op != string(apitype.OpSame) && n > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // historyPage is how many operations are looked through for the last update.
 const historyPage = 50
 
@@ -93,6 +113,9 @@ const historyPage = 50
 func (s *EngineStack) Apply(ctx context.Context, settings map[string]string, targets ...string) error {
 	last, err := s.Last(ctx)
 	if err != nil {
+		return err
+	}
+	if err := unhalted(last); err != nil {
 		return err
 	}
 	// At once: half of the weights are refused, and so would be every command after that.
@@ -199,7 +222,11 @@ func (s *EngineStack) Update(ctx context.Context, settings map[string]string, ta
 	}
 	result, err := s.stack.Up(ctx, options...)
 	if err != nil && s.release(ctx, err) {
-		if _, err := s.stack.Refresh(ctx, optrefresh.ConfigFile(file), optrefresh.ClearPendingCreates(), optrefresh.SuppressProgress()); err != nil {
+		refresh := []optrefresh.Option{optrefresh.ConfigFile(file), optrefresh.ClearPendingCreates(), optrefresh.SuppressProgress()}
+		if len(targets) > 0 { // whoever updates these alone may read no others
+			refresh = append(refresh, optrefresh.Target(targets))
+		}
+		if _, err := s.stack.Refresh(ctx, refresh...); err != nil {
 			return Outputs{}, engine.Refused(s.stack.Name(), err)
 		}
 		result, err = s.stack.Up(ctx, options...)

@@ -121,6 +121,11 @@ func (o *overview) environment(ctx context.Context, s *console.Snapshot) error {
 		e.Health, e.Detail = console.Absent, "It was never brought up: `pulumi up --stack "+o.name+"` does."
 		return nil
 	}
+	// At the same time: a control plane that drops what this machine asks takes all the
+	// time there is, and the service may be well.
+	var refusal string
+	var asking sync.WaitGroup
+	asking.Go(func() { refusal = o.answers(ctx, out.Address) })
 	cluster, err := o.connect([]byte(out.Kubeconfig))
 	if err == nil {
 		var serving cloud.Serving
@@ -135,7 +140,8 @@ func (o *overview) environment(ctx context.Context, s *console.Snapshot) error {
 	if err != nil {
 		o.doubt()
 	}
-	switch refusal := o.answers(ctx, out.Address); {
+	asking.Wait()
+	switch {
 	case err != nil && refusal == "":
 		e.Detail = "The cluster does not answer. The service does, at its address."
 	case err != nil:

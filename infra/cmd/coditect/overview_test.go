@@ -39,9 +39,12 @@ type far struct {
 	clock                 time.Time
 }
 
-func (f *far) Get(_ context.Context, of kube.Resource, namespace, name string, into any) error {
+func (f *far) Get(ctx context.Context, of kube.Resource, namespace, name string, into any) error {
 	f.reads++
 	switch {
+	case errors.Is(f.cluster, context.DeadlineExceeded): // it drops what it is asked
+		<-ctx.Done()
+		return ctx.Err()
 	case f.cluster != nil:
 		return f.cluster
 	case namespace != "coditect-app":
@@ -160,13 +163,14 @@ func TestOverview(t *testing.T) {
 		unread         string // what could not be read; "" if all could
 		exit           error
 	}{
-		"healthy":                        {func(*far) {}, console.Healthy, "", "", nil},
-		"a pod short":                    {func(f *far) { f.pods["coditect-api-v5-green"] = 1 }, console.Degraded, "Some pods", "", errFindings},
-		"no pod with traffic":            {func(f *far) { clear(f.pods) }, console.Down, "No pod", "", errFindings},
-		"no route":                       {func(f *far) { f.weights = nil }, console.Down, "No route", "", errFindings},
-		"a route that is not in use yet": {func(f *far) { f.held = "Accepted" }, console.Degraded, "has not taken the route over", "", errFindings},
-		"no answer at the address":       {func(f *far) { f.status = http.StatusBadGateway }, console.Degraded, "502", "", errFindings},
-		"a cluster that is silent":       {func(f *far) { f.cluster = errors.New("timed out") }, console.Unknown, "The service does", "environment: timed out", errFindings},
+		"healthy":                               {func(*far) {}, console.Healthy, "", "", nil},
+		"a pod short":                           {func(f *far) { f.pods["coditect-api-v5-green"] = 1 }, console.Degraded, "Some pods", "", errFindings},
+		"no pod with traffic":                   {func(f *far) { clear(f.pods) }, console.Down, "No pod", "", errFindings},
+		"no route":                              {func(f *far) { f.weights = nil }, console.Down, "No route", "", errFindings},
+		"a route that is not in use yet":        {func(f *far) { f.held = "Accepted" }, console.Degraded, "has not taken the route over", "", errFindings},
+		"no answer at the address":              {func(f *far) { f.status = http.StatusBadGateway }, console.Degraded, "502", "", errFindings},
+		"a cluster that is silent":              {func(f *far) { f.cluster = errors.New("timed out") }, console.Unknown, "The service does", "environment: timed out", errFindings},
+		"a cluster that drops what it is asked": {func(f *far) { f.cluster = context.DeadlineExceeded }, console.Unknown, "The service does", "environment: context deadline exceeded", errFindings},
 		"nothing answers": {func(f *far) {
 			f.cluster, f.out.Address = errors.New("timed out"), "http://127.0.0.1:1/api/v5"
 		}, console.Down, "does not answer at its address", "environment: timed out", errFindings},
