@@ -170,9 +170,11 @@ func TestInterruptedUpdate(t *testing.T) {
 	ctx, cut := context.WithCancel(t.Context())
 	defer cut()
 	w := begin(t, stacks.Local, func(p *pulumi.Context) error {
-		err := program.Deploy(p)
+		if err := program.Deploy(p); err != nil {
+			return err
+		}
 		<-ctx.Done() // so that the update cannot end before it is cut off
-		return errors.Join(err, ctx.Err())
+		return ctx.Err()
 	})
 	s, made := w.open(t, nil), 0
 	err := engine.Follow(func(ch chan<- events.EngineEvent) error {
