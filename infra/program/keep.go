@@ -37,8 +37,8 @@ func (a allowance) names(name string) bool {
 
 // settled refuses settings that are fixed once made and differ from what the
 // last update made, unless the run may replace what they decide, and those that
-// would take a release back, unless the run is a release.
-func (a allowance) settled(ctx *pulumi.Context, s stacks.Settings, release bool) error {
+// would take a release back, unless the run may. It puts out what the next is held to.
+func (a allowance) settled(ctx *pulumi.Context, s stacks.Settings, to purpose) error {
 	var last struct {
 		Outputs map[string]any `pulumi:"outputs"`
 	}
@@ -59,7 +59,7 @@ func (a allowance) settled(ctx *pulumi.Context, s stacks.Settings, release bool)
 		return found
 	}
 	faults := s.Moved(deployed(OutputFixed))
-	if !release {
+	if to == whole {
 		faults = append(faults, s.Reverted(deployed(OutputReleased))...)
 	}
 	refusal := &stacks.RefusalError{Environment: s.Environment}
@@ -84,6 +84,10 @@ func (a allowance) settled(ctx *pulumi.Context, s stacks.Settings, release bool)
 	}
 	export(OutputFixed, s.Fixed())
 	export(OutputReleased, s.Released())
+	was, _ := last.Outputs[OutputProgram].(string) // none before the first update
+	if source := madeBy(to, was, running()); source != "" {
+		ctx.Export(OutputProgram, pulumi.String(source))
+	}
 	return nil
 }
 

@@ -45,18 +45,30 @@ const (
 	OutputFixed      = "fixed"    // settings that cannot change any more, as they were at the last update
 	OutputKubeconfig = "kubeconfig"
 	OutputReleased   = "released" // settings that releases decide, as they were at the last update
-	OutputProgram    = "program"  // [Source] of what made the last update
+	OutputProgram    = "program"  // [Source] of what made the environment, releases apart
 )
 
 //go:generate go test . -run TestPlans|TestPhases -update
 
+// purpose is what a run is for.
+type purpose int
+
+const (
+	whole   purpose = iota
+	release         // moves a release, by targets
+	rebuild         // rebuilds the environment
+)
+
 // Deploy makes the environment that the stack is named after.
-func Deploy(ctx *pulumi.Context) error { return run(ctx, false) }
+func Deploy(ctx *pulumi.Context) error { return run(ctx, whole) }
 
-// Release is as Deploy, for who moves a release, or has looked at what releases have made: that may change.
-func Release(ctx *pulumi.Context) error { return run(ctx, true) }
+// Release is as Deploy, for who moves a release: what releases have made may change.
+func Release(ctx *pulumi.Context) error { return run(ctx, release) }
 
-func run(ctx *pulumi.Context, release bool) error {
+// Rebuild is as Deploy, for who has looked at what releases have made: that may change.
+func Rebuild(ctx *pulumi.Context) error { return run(ctx, rebuild) }
+
+func run(ctx *pulumi.Context, to purpose) error {
 	values, err := configuration(ctx)
 	if err != nil {
 		return err
@@ -66,7 +78,7 @@ func run(ctx *pulumi.Context, release bool) error {
 		return err
 	}
 	may := allowed(os.Getenv(EnvAllowReplace))
-	if err := may.settled(ctx, settings, release); err != nil {
+	if err := may.settled(ctx, settings, to); err != nil {
 		return err
 	}
 	all := &extras{may.lift}
@@ -185,9 +197,6 @@ func deploy(ctx *pulumi.Context, s stacks.Settings, all *extras) error {
 	ctx.Export(OutputSecrets, secret.IDs)
 	ctx.Export(OutputNamespace, namespace)
 	ctx.Export(OutputServices, backends)
-	if source := running(); source != "" {
-		ctx.Export(OutputProgram, pulumi.String(source))
-	}
 	ctx.Export(OutputEngine, pulumi.String(string(s.Database.Engine)))
 	return nil
 }

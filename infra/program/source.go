@@ -42,6 +42,16 @@ func Source(root string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil))[:12], nil
 }
 
+// madeBy is the Source of what the environment is made by after a run. A release
+// changes the few resources that are its own: with the rest made by another program,
+// the ticks of the environment, which are of that one, would refuse from then on.
+func madeBy(to purpose, was, now string) string {
+	if to == release && was != "" {
+		return was
+	}
+	return now
+}
+
 // running is the Source of what runs: of the repository that this process is in,
 // and "" where it is in none.
 func running() string {

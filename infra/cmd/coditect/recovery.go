@@ -92,7 +92,7 @@ func recovering(cmd *cobra.Command) func() (*target, error) {
 // backend, the bucket of its backups, and, when it is there, its cluster.
 func cloudTarget(cmd *cobra.Command, env *local.Environment, name string, asCommitted bool) (*target, error) {
 	ctx := cmd.Context()
-	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout(), program.Release)
+	stack, err := cloudStack(ctx, env, name, cmd.OutOrStdout(), program.Rebuild)
 	if err != nil {
 		return nil, err
 	}
@@ -441,17 +441,17 @@ func fillRecovery(ctx context.Context, env *local.Environment, s *console.Snapsh
 		s.Backups = append(s.Backups, b)
 	}
 	p, err := recovery.LastProven(ctx, recoveryStore(env))
-	if errors.Is(err, workflow.ErrAbsent) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	s.Proven = proven(p)
-	return nil
+	s.Proven, err = proven(p, err)
+	return err
 }
 
-// proven is a proven restore as the page shows it.
-func proven(p recovery.Proven) *console.Proven {
-	return &console.Proven{At: p.At, Backup: p.Backup, RPO: p.RPO, RTO: p.RTO, OK: p.OK}
+// proven is the last proven restore as the page shows it, nil where there is none.
+func proven(p recovery.Proven, err error) (*console.Proven, error) {
+	if errors.Is(err, workflow.ErrAbsent) {
+		return nil, nil //nolint:nilnil // none was proven yet, and that is no failure
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &console.Proven{At: p.At, Backup: p.Backup, RPO: p.RPO, RTO: p.RTO, OK: p.OK}, nil
 }
