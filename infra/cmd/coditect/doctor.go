@@ -51,7 +51,7 @@ Exit code 0: nothing is to be mended; 3: something is; 1: it could not be looked
 		report := doctor.Report{Environment: *name}
 		switch {
 		case !stacks.Environment(*name).Known():
-			err = problem.New(nil, "there is no environment %q: it is one of %v.", *name, stacks.Environments())
+			err = unknown(*name)
 		case *workload == workloadAPI:
 			err = climb(cmd.Context(), env, *name, &report)
 		case *workload != "":

@@ -60,7 +60,7 @@ Exit code 0: no drift; 3: drift, which is told; 1: it could not be compared.`,
 func compare(ctx context.Context, env *local.Environment, name string) (drift.Report, error) {
 	switch e := stacks.Environment(name); {
 	case !e.Known():
-		return drift.Report{}, problem.New(nil, "there is no environment %q: it is one of %v.", name, stacks.Environments())
+		return drift.Report{}, unknown(name)
 	case !e.Cloud():
 		return env.Drift(ctx)
 	}

@@ -28,7 +28,7 @@ type reversion struct {
 // run shows what the rollback would do; confirmed, it does it.
 func (r reversion) run(cmd *cobra.Command) error {
 	if !stacks.Environment(r.environment).Known() {
-		return problem.New(nil, "there is no environment %q: it is one of %v.", r.environment, stacks.Environments())
+		return unknown(r.environment)
 	}
 	if r.confirm != "" && r.confirm != r.environment {
 		return problem.New(nil, "--confirm names %s and the environment is %s: nothing was done.", r.confirm, r.environment)

@@ -216,14 +216,8 @@ func (o *overview) recovery(ctx context.Context, s *console.Snapshot) error {
 		s.Backups = append(s.Backups, console.Backup{ID: m.ID, At: m.CreatedAt})
 	}
 	p, err := recovery.NewestProof(ctx, o.bucket, backup.Proofs)
-	if errors.Is(err, workflow.ErrAbsent) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	s.Proven = proven(p)
-	return nil
+	s.Proven, err = proven(p, err)
+	return err
 }
 
 // cloudActions are the operator's own commands for an environment of the cloud. It is

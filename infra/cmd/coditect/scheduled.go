@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -49,7 +51,14 @@ went back; 1: the command failed.`,
 		if *scheduled {
 			t.prepare = inside
 		}
+		stop := func() {}
+		if *scheduled {
+			beats := time.NewTicker(beatEvery)
+			defer beats.Stop()
+			stop = beat(cmd.OutOrStdout(), beats.C)
+		}
 		did, err := t.run(cmd.Context())
+		stop()
 		if err != nil {
 			return err
 		}
@@ -88,6 +97,27 @@ func (t ticked) log(out io.Writer) error {
 	return json.NewEncoder(out).Encode(line)
 }
 
+// beatEvery is the pause between two lines of a tick that goes on: an update may wait
+// for pods longer than an alert waits for a line, and no other tick runs meanwhile.
+const beatEvery = 4 * time.Minute
+
+// beat writes a line at each beat until it is stopped.
+func beat(out io.Writer, beats <-chan time.Time) (stop func()) {
+	done := make(chan struct{})
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-beats:
+				_ = ticked{lines: []string{"At it."}}.log(out) // the tick itself tells where nothing can be written
+			}
+		}
+	})
+	return func() { close(done); beating.Wait() }
+}
+
 // everything that can be under way in an environment.
 type everything struct {
 	name  string
@@ -110,7 +140,7 @@ func openTick(ctx context.Context, env *local.Environment, name string, out io.W
 		return t, nil
 	}
 	if e := stacks.Environment(name); !e.Known() {
-		return nil, problem.New(nil, "there is no environment %q: it is one of %v.", name, stacks.Environments())
+		return nil, unknown(name)
 	}
 	settings, err := engine.Committed(env.Root(), name)
 	if err != nil {

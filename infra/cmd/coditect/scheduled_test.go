@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"coditect.ai/platform/infra/kube"
+	"coditect.ai/platform/infra/operator"
 	"coditect.ai/platform/infra/retire"
 	"coditect.ai/platform/infra/rollout"
 	"coditect.ai/platform/infra/tick"
@@ -159,5 +160,19 @@ func TestGoneOperator(t *testing.T) {
 		if got := goneOperator(t.Context(), cluster, "ns", host); got != want {
 			t.Errorf("%s is gone: %t", host, got)
 		}
+	}
+}
+
+// A tick that goes on writes the line that its alert goes by, and none once it has ended.
+func TestATickThatGoesOnIsHeard(t *testing.T) {
+	var out bytes.Buffer
+	beats := make(chan time.Time)
+	stop := beat(&out, beats)
+	for range 3 {
+		beats <- time.Time{}
+	}
+	stop()
+	if got := strings.Count(out.String(), `"`+operator.Field+`":true`); got != 3 {
+		t.Errorf("%d lines of 3: %s", got, out.String())
 	}
 }
