@@ -38,7 +38,7 @@ const (
 	leave = 2 * time.Minute
 )
 
-// Field is that of a line of the log which tells that a tick ended well;
+// Field is that of a line of the log which tells that a tick ended well, or goes on;
 // AskedField is in it where a person is asked for something.
 const (
 	Field      = "ticked"
